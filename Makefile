@@ -1,0 +1,53 @@
+# The front door. `make` alone prints what there is. uv does the work; it is bootstrapped into .tools.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint bench lock clean
+
+PYTHON ?= python3
+UV := .tools/bin/uv
+export UV_PYTHON_DOWNLOADS := never
+
+help: ## print the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.installed ## create .venv from the locked requirements
+
+run: .venv/.installed ## start everything on this machine, with a demo provider when no key is set
+	@exec .venv/bin/llm-proxy server --demo $(RUN_ARGS)
+
+test: .venv/.dev lint ## everything: lint, types, unit, real servers, browser
+	@bash tests/support/install_chromium.sh
+	.venv/bin/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+
+test-fast: .venv/.dev ## the tests that take no browser and no long runs (under two minutes)
+	.venv/bin/python -m pytest -n 2 --dist loadgroup -m "not slow and not browser" $(TEST_ARGS)
+
+lint: .venv/.dev ## ruff and the strict type checker
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: .venv/.dev ## measure on this machine: overhead, streams, memory
+	.venv/bin/python -m tests.bench $(BENCH_ARGS)
+
+lock: $(UV) ## renew the lock files after pyproject.toml changed
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --group build -o requirements.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --group build --group dev -o requirements-dev.lock
+
+clean: ## remove what the targets above made
+	rm -rf .venv .tools .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(UV): requirements-tools.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "llm-proxy needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) -V`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .tools || { echo "python3 has no venv module. Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@.tools/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-tools.lock
+	@touch $@
+
+.venv/.installed: requirements.lock pyproject.toml | $(UV)
+	@test -x .venv/bin/python || $(UV) venv -q --python $(PYTHON) .venv
+	@$(UV) pip install -q --python .venv/bin/python --require-hashes -r requirements.lock
+	@$(UV) pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.installed
+	@$(UV) pip install -q --python .venv/bin/python --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,115 @@
+"""The Bus protocol: what the relay and the dispatcher need of Redis Streams or of the embedded log.
+
+One stream, one consumer group per backend. A producer is a spool: `append` is fenced by `(epoch, seq)`, which the bus
+stores in the same atomic write as the entries, so that a resend is a no-op and a zombie is told so.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class AppendStatus(Enum):
+    OK = "ok"
+    GAP = "gap"
+    """The bus holds less than the relay thought: rewind to `high_water + 1`."""
+    FENCED = "fenced"
+    """A newer epoch owns this spool: stop."""
+
+
+class AppendResult(Struct, frozen=True):
+    status: AppendStatus
+    epoch: int
+    high_water: int
+    """Last seq of this spool that the bus holds; -1 for none."""
+    added: int = 0
+
+
+class Entry(Struct, frozen=True):
+    """One event on its way in: `payload` is what `bus.codec.encode` made."""
+
+    event_id: bytes
+    payload: bytes
+
+
+class Delivery(Struct, frozen=True):
+    """An event as handed to a consumer, leased until it is acknowledged or its idle time passes `min_idle_ms`."""
+
+    key: str
+    """The bus's own id of the entry."""
+    event_id: bytes
+    deliveries: int
+    """1 on the first hand-out; higher tells of crashes or retries."""
+    payload: bytes
+
+
+class GroupStats(Struct, frozen=True):
+    name: str
+    pending: int
+    """Handed out, not acknowledged."""
+    lag: int
+    """Not handed out yet."""
+    oldest_ms: int
+    """Age of the oldest event that is not acknowledged; 0 when there is none."""
+    dead: int
+    delivered: int
+
+
+class BusStats(Struct, frozen=True):
+    entries: int
+    bytes: int
+    appended: int
+    """Entries ever appended."""
+    groups: tuple[GroupStats, ...]
+
+
+class Bus(Protocol):
+    async def append(self, spool: bytes, epoch: int, first_seq: int, entries: Sequence[Entry]) -> AppendResult:
+        """Entries `first_seq ...` of a spool, atomically. With no entries: asks for the high water."""
+        ...
+
+    async def ensure_groups(self, names: Sequence[str]) -> None:
+        """Creates missing groups at the beginning of the stream. Idempotent."""
+        ...
+
+    async def read(
+        self, group: str, consumer: str, *, max_entries: int, max_bytes: int, block_ms: int
+    ) -> list[Delivery]:
+        """New entries for the group, waiting up to `block_ms` for the first."""
+        ...
+
+    async def claim(self, group: str, consumer: str, *, min_idle_ms: int, max_entries: int) -> list[Delivery]:
+        """Takes over pending entries whose consumer has been silent for `min_idle_ms`, or whose retry is due."""
+        ...
+
+    async def extend(self, group: str, consumer: str, keys: Sequence[str]) -> set[str]:
+        """Heartbeat of running deliveries; returns the keys that are still this consumer's."""
+        ...
+
+    async def ack(self, group: str, keys: Sequence[str]) -> None: ...
+
+    async def retry_in(self, group: str, consumer: str, keys: Sequence[str], delay_ms: int) -> None:
+        """Gives pending entries back, to be claimed no sooner than in `delay_ms`."""
+        ...
+
+    async def dead_letter(self, group: str, consumer: str, key: str, *, reason: str, detail: str) -> bool:
+        """Moves an entry that this consumer still owns to the group's dead letters; False when it owns it no more."""
+        ...
+
+    async def trim(self) -> int:
+        """Deletes entries that every group has acknowledged; returns how many. Refuses nothing younger."""
+        ...
+
+    async def delivered_through(self, spool: bytes) -> int:
+        """Highest seq of a spool such that it and all before it are acknowledged by every group; -1 for none."""
+        ...
+
+    async def retire(self, spool: bytes) -> None:
+        """Forgets a producer whose spool has been deleted."""
+        ...
+
+    async def stats(self) -> BusStats: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,28 @@
+"""What can go wrong on the event's way.
+
+BusError
+ +- SpoolFull         the bound is reached; says whether the event was dropped or is to be refused
+ +- SpoolUnusable     the folder cannot be written (read-only, disk full at rotation, I/O error)
+ +- BusUnavailable    the bus did not answer, or the outcome of a write is unknown: ask again
+ +- Undecodable       bytes that are no event of ours
+"""
+
+
+class BusError(Exception):
+    """Base of all errors of this package."""
+
+
+class SpoolFull(BusError):
+    """No room within LLM_PROXY_SPOOL_MAX_BYTES."""
+
+
+class SpoolUnusable(BusError):
+    """The spool's folder cannot take another segment."""
+
+
+class BusUnavailable(BusError):
+    """Try again; a write may or may not have happened."""
+
+
+class Undecodable(BusError):
+    """Not an event, or of a version that this program does not know."""

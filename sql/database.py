@@ -1,0 +1,45 @@
+"""What a database can do for a repository: the same few verbs on SQLite and PostgreSQL.
+
+Statements come from `queries/*.sql` by name and take `:name` parameters as a dict. Every call stands under
+`database_timeout_ms`; an unreachable database raises `StoreUnavailable`, never a driver's own error.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from sql.statements import Statement
+
+Row = Mapping[str, Any]
+Params = Mapping[str, Any]
+
+
+class Connection(Protocol):
+    """Inside a transaction, or one statement of its own."""
+
+    async def fetch_one(self, statement: Statement, params: Params) -> Row | None: ...
+
+    async def fetch_all(self, statement: Statement, params: Params) -> list[Row]: ...
+
+    async def execute(self, statement: Statement, params: Params) -> int:
+        """Returns how many rows were changed."""
+        ...
+
+    async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None: ...
+
+
+class Database(Connection, Protocol):
+    """Opens lazily and again after a failure; each verb called on it directly is a transaction of its own."""
+
+    dialect: str
+    """`sqlite` or `postgres`: for the migrations and the tests, never for a repository."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Commits on leaving, rolls back on an error. On SQLite it begins IMMEDIATE, so that it never fails late."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None: ...

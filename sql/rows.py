@@ -1,0 +1,175 @@
+"""Rows as they are read: one Struct per table. Times are integer milliseconds, money is integer micro-dollars,
+ids are text made by us, JSON columns are text that msgspec decodes at the border.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from config.secret import Secret
+
+Recording = Literal["full", "metadata", "off"]
+Outcome = Literal["success", "failure", "denied", "error"]
+
+
+class ProjectRow(Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    is_active: bool
+    recording: Recording
+    created_at_ms: int
+    updated_at_ms: int
+    deactivated_at_ms: int | None
+
+
+class ApiKeyRow(Struct, frozen=True, kw_only=True):
+    """A provider's key of a project, unsealed. `weight` 0 keeps it without using it."""
+
+    id: str
+    project_id: str
+    provider: str
+    key: Secret
+    weight: int
+    created_at_ms: int
+    updated_at_ms: int
+
+
+class TokenRow(Struct, frozen=True, kw_only=True):
+    """A token of a client; the token itself is nowhere, `hint` is what may be shown of it."""
+
+    id: str
+    project_id: str
+    token_hash: str
+    hint: str
+    is_active: bool
+    expires_at_ms: int | None
+    """None: never."""
+    max_requests: int | None
+    """Lifetime quota; None: unlimited."""
+    request_count: int
+    cache_hit_count: int
+    created_at_ms: int
+    last_used_at_ms: int | None
+    deactivated_at_ms: int | None
+
+
+class AuditRow(Struct, frozen=True, kw_only=True):
+    """Who did what. `before` and `after` are JSON objects of the changed fields only, secrets masked."""
+
+    id: str
+    seq: int
+    """Place in the hash chain, from 1, without gaps."""
+    at_ms: int
+    action: str
+    actor: str
+    outcome: Outcome
+    object_kind: str
+    object_id: str
+    project_id: str | None
+    token_id: str | None
+    request_id: str | None
+    client_ip: str | None
+    method: str | None
+    path: str | None
+    user_agent: str | None
+    reason: str | None
+    before: str | None
+    after: str | None
+    prev_hash: str
+    hash: str
+
+
+class NewAudit(Struct, frozen=True, kw_only=True):
+    """An audit row before it has its place in the chain."""
+
+    action: str
+    actor: str
+    outcome: Outcome = "success"
+    object_kind: str = ""
+    object_id: str = ""
+    project_id: str | None = None
+    token_id: str | None = None
+    request_id: str | None = None
+    client_ip: str | None = None
+    method: str | None = None
+    path: str | None = None
+    user_agent: str | None = None
+    reason: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+class ChangeRow(Struct, frozen=True):
+    """What processes must forget: kind is `token` (key: token hash), `project` (project id) or `provider`."""
+
+    id: int
+    kind: str
+    key: str
+
+
+class SessionRow(Struct, frozen=True, kw_only=True):
+    """A signed-in browser; `id_hash` is the SHA-256 of the cookie."""
+
+    id_hash: str
+    actor: str
+    csrf: str
+    created_at_ms: int
+    last_seen_at_ms: int
+    expires_at_ms: int
+    user_agent: str
+    client_ip: str
+
+
+class RequestRow(Struct, frozen=True, kw_only=True):
+    """One exchange as the `database` backend keeps it. Durations are microseconds from accept."""
+
+    event_id: str
+    request_id: str
+    accepted_at_ms: int
+    trace_id: str
+    method: str
+    path: str
+    status: int
+    code: str
+    client_ip: str
+    user_agent: str
+    project_id: str
+    token_id: str
+    organisation: str
+    session_id: str
+    conversation_id: str
+    end_user: str
+    provider: str
+    dialect: str
+    model: str
+    response_model: str
+    response_id: str
+    input_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    audio_input_tokens: int | None
+    audio_output_tokens: int | None
+    cost_microusd: int | None
+    upstream_head_us: int | None
+    first_byte_us: int | None
+    last_byte_us: int | None
+    overhead_us: int | None
+    request_bytes: int
+    response_bytes: int
+    streamed: bool
+    cut: str
+    cached: bool
+    attempts: int
+
+
+class BodyRow(Struct, frozen=True, kw_only=True):
+    """A recorded body of an exchange; `side` is `request` or `response`."""
+
+    event_id: str
+    side: str
+    data: bytes
+    content_type: str
+    content_encoding: str
+    truncated: bool
