@@ -43,6 +43,8 @@ class Delivery(Struct, frozen=True):
     deliveries: int
     """1 on the first hand-out; higher tells of crashes or retries."""
     payload: bytes
+    crashes: int = 0
+    """Hand-outs in a row before this one that ended without a word: no acknowledgement, no `retry_in`."""
 
 
 class GroupStats(Struct, frozen=True):
