@@ -1,0 +1,76 @@
+"""What a call says about itself: which model, streamed or not, and whose it is.
+
+Only for the record. Bytes that cannot be read give empty facts, never an error: the provider judges the call.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from bus.transcript import multipart, paths, scan
+from bus.transcript.found import name_of
+from bus.transcript.kept import shorten
+
+_MAX_DECODED_BYTES: Final = 4 * 1024 * 1024
+_TEXTS: Final = ("model", "user", "safety_identifier", "previous_response_id", "session_id")
+
+
+class CallFacts(Struct, frozen=True):
+    model: str = ""
+    """As asked for; the path's, where the path names one."""
+    is_stream: bool = False
+    end_user: str = ""
+    """`user`, `safety_identifier` or Anthropic's `metadata.user_id`: the client's own user."""
+    conversation_id: str = ""
+    session_id: str = ""
+
+
+class _Call(Struct):
+    """A call of any dialect; only what is named here is decoded."""
+
+    model: Any = None
+    stream: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+    conversation: Any = None
+    previous_response_id: Any = None
+    session_id: Any = None
+    metadata: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Call)
+
+
+def read_call(dialect: str, path: str, content_type: str, body: bytes) -> CallFacts:
+    """`body` as it passed, or its beginning. Never raises."""
+    call = _decode(content_type, body)
+    metadata = call.metadata if isinstance(call.metadata, dict) else {}
+    user_id = metadata.get("user_id") if paths.shape_of(dialect, path) == "anthropic" else None
+    return CallFacts(
+        model=name_of(paths.model_in(path)) or name_of(call.model),
+        is_stream=call.stream is True or paths.streams(path),
+        end_user=name_of(call.user) or name_of(call.safety_identifier) or name_of(user_id),
+        conversation_id=_conversation(call) or name_of(paths.conversation_in(path)),
+        session_id=name_of(call.session_id) or name_of(metadata.get("session_id")),
+    )
+
+
+def _decode(content_type: str, body: bytes) -> _Call:
+    form = multipart.fields(content_type, body)
+    if form:
+        return _Call(model=form.get("model"), stream=form.get("stream") == "true", user=form.get("user"))
+    if "json" not in content_type.lower() and not body[:64].lstrip().startswith(b"{"):
+        return _Call()
+    body = shorten(body, _MAX_DECODED_BYTES)
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Call(**scan.top_level_texts(body, _TEXTS))
+
+
+def _conversation(call: _Call) -> str:
+    named = call.conversation
+    if isinstance(named, dict):
+        named = named.get("id")
+    return name_of(named) or name_of(call.previous_response_id)
