@@ -1,0 +1,202 @@
+"""Asking the keeper: admin and CLI may not open the embedded log, so they ask the process that has it.
+
+A unix stream socket in DATA_DIR, mode 0600. One JSON object a line each way: `{"ask": "stats"}` is answered by
+`{"ok": {...}}` or `{"error": "..."}`. More verbs (dead letters, replay, tail) are more lines in `_Desk.answer`.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from bus.bus import Bus, BusStats
+from bus.errors import BusError, BusUnavailable
+
+_ASK_BYTES: Final = 64 * 1024  # a question is short
+_ANSWER_BYTES: Final = 16 * 1024**2
+_IDLE_S: Final = 30.0  # a client that says nothing for so long is let go
+_ANSWER_S: Final = 5.0
+_MAX_CLIENTS: Final = 32
+_SUN_PATH: Final = 100  # longest path that a socket's address takes everywhere (Linux: 107 bytes)
+
+
+class BackendState(Struct, frozen=True):
+    """How one backend of the dispatcher is doing."""
+
+    name: str
+    state: Literal["starting", "delivering", "waiting", "restarting", "stopped"]
+    """`waiting`: the backend or the bus is away, and is asked again with backoff."""
+    failures: int = 0
+    """Failed deliveries in a row."""
+    error: str = ""
+    """Why it waits; empty when it does not."""
+
+
+class KeeperStats(Struct, frozen=True):
+    bus: BusStats
+    relay: dict[str, Any] = {}
+    """The relay's counters, as its RelayStats names them; empty without a relay."""
+    backends: tuple[BackendState, ...] = ()
+
+
+class HasStats(Protocol):
+    """The relay, as far as it is asked here."""
+
+    def stats(self) -> Struct: ...
+
+
+class Inspection:
+    """The asking side. One connection a question: nothing to keep open, nothing to go stale."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def stats(self) -> KeeperStats:
+        """Raises BusUnavailable when no keeper answers."""
+        return msgspec.convert(await self._ask("stats"), KeeperStats)
+
+    async def _ask(self, what: str) -> object:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                line = await self._exchange(msgspec.json.encode({"ask": what}) + b"\n")
+            answer = msgspec.json.decode(line, type=_Answer)
+        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+            raise BusUnavailable(f"no keeper answers at {self._path}; start `llm-proxy server`") from error
+        if answer.error:
+            raise BusUnavailable(answer.error)
+        return answer.ok
+
+    async def _exchange(self, question: bytes) -> bytes:
+        with _address(self._path) as address:
+            reader, writer = await asyncio.open_unix_connection(address, limit=_ANSWER_BYTES)
+        try:
+            writer.write(question)
+            await writer.drain()
+            return await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as error:
+            raise ValueError("the answer is too long") from error
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serve_inspection(
+    path: Path,
+    bus: Bus,
+    relay: HasStats | None = None,
+    backends: Callable[[], Sequence[BackendState]] = tuple,
+) -> AsyncIterator[None]:
+    """Answers until the block ends. A socket that a dead keeper left behind is replaced."""
+    desk = _Desk(bus, relay, backends)
+    listener = _listen(path)
+    server = await asyncio.start_unix_server(desk.serve, sock=listener, limit=_ASK_BYTES)
+    try:
+        yield
+    finally:
+        server.close()
+        desk.hang_up()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+class _Question(Struct):
+    ask: str
+
+
+class _Answer(Struct, omit_defaults=True):
+    ok: Any = None
+    error: str = ""
+
+
+class _Desk:
+    """Answers one client after the other's line; a bad line gets an error, a too long one a hang-up."""
+
+    def __init__(self, bus: Bus, relay: HasStats | None, backends: Callable[[], Sequence[BackendState]]) -> None:
+        self._bus = bus
+        self._relay = relay
+        self._backends = backends
+        self._clients: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= _MAX_CLIENTS:
+            writer.close()
+            return
+        self._clients.add(writer)
+        try:
+            while line := await self._line(reader):
+                writer.write(msgspec.json.encode(await self.answer(line)) + b"\n")
+                async with asyncio.timeout(_ANSWER_S):
+                    await writer.drain()
+        except (OSError, TimeoutError):
+            pass  # the client is gone or silent; there is nobody to tell
+        finally:
+            self._clients.discard(writer)
+            writer.close()
+
+    async def answer(self, line: bytes) -> _Answer:
+        try:
+            question = msgspec.json.decode(line, type=_Question)
+        except msgspec.MsgspecError:
+            return _Answer(error='expected a line like {"ask": "stats"}')
+        if question.ask != "stats":
+            return _Answer(error=f"unknown question {question.ask[:40]!r}; there is: stats")
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return _Answer(ok=await self._stats())
+        except (BusError, TimeoutError) as error:
+            return _Answer(error=str(error) or "the event log is busy; ask again")
+
+    def hang_up(self) -> None:
+        for writer in self._clients:
+            writer.close()
+
+    async def _line(self, reader: asyncio.StreamReader) -> bytes:
+        """Empty at the end of the talk, be it by a line that never ends."""
+        try:
+            async with asyncio.timeout(_IDLE_S):
+                return await reader.readuntil(b"\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return b""
+
+    async def _stats(self) -> KeeperStats:
+        relay = msgspec.to_builtins(self._relay.stats()) if self._relay else {}
+        return KeeperStats(await self._bus.stats(), relay, tuple(self._backends()))
+
+
+def _listen(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(
+            listener.fileno(), 0o600
+        )  # on Linux the socket is born with it: no moment in which others may connect
+        with _address(path) as address:
+            listener.bind(address)
+        path.chmod(0o600)
+    except OSError as error:
+        listener.close()
+        raise BusError(f"{path} cannot be made ({error.strerror or error}); is DATA_DIR writable?") from error
+    return listener
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """A deep DATA_DIR does not fit into a socket's address; on Linux the folder's descriptor shortens it."""
+    if len(os.fsencode(path)) <= _SUN_PATH or not Path("/proc/self/fd").exists():
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
