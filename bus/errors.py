@@ -13,7 +13,7 @@ class BusError(Exception):
 
 
 class SpoolFull(BusError):
-    """No room within LLM_PROXY_SPOOL_MAX_BYTES."""
+    """No room within LLM_PROXY_SPOOL_MAX_BYTES or on the disk. Its text is the reason as drop counters name it."""
 
 
 class SpoolUnusable(BusError):
