@@ -102,13 +102,14 @@ class Brotli:
         self._stream = brotli.Decompressor()
 
     def decode(self, chunk: bytes) -> Iterator[bytes]:
-        if self._stream.is_finished():
-            return
         try:
-            piece = self._stream.process(chunk, output_buffer_limit=PIECE_BYTES)
-            while piece:
+            while not self._stream.is_finished():
+                piece = self._stream.process(chunk, output_buffer_limit=PIECE_BYTES)
                 yield piece
-                piece = b"" if self._stream.can_accept_more_data() else self._stream.process(b"", PIECE_BYTES)
+                # It takes the whole input at times and still holds output back: a full piece says so.
+                if self._stream.can_accept_more_data() and len(piece) < PIECE_BYTES:
+                    return
+                chunk = b""
         except brotli.error as error:
             raise Broken(str(error)) from error
 
