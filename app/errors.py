@@ -1,0 +1,129 @@
+"""Everything that we refuse or that fails, as one tree. `ReportErrors` turns it into the reply.
+
+Refusal                     code, status and what the client should do next
+ +- before authentication   MethodNotAllowed EndpointNotFound ProviderNotFound ParamNotAllowed OriginRequired
+ |                          OriginNotAllowed InvalidRequest BodyTooLarge NotImplementedYet
+ +- authentication          InvalidToken TokenExpired TokenInactive
+ +- the project             ProjectInactive UpstreamKeyMissing QuotaExceeded
+ +- the upstream            UpstreamUnreachable UpstreamCut UpstreamTimeout
+ +- ourselves               Overloaded StoreAway Draining SpoolIsFull InternalError
+ClientGone                  not a refusal: nobody is left to be told
+
+Foreign errors are translated where they are met (app/upstreams, app/lookups), once.
+"""
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """Ends an exchange with one clear reply. `message` is for the client: it says what to do and holds no secret."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    retry_after_s: ClassVar[int | None] = None
+    """Sent as Retry-After; None where time does not heal."""
+
+    def __init__(self, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = headers
+
+
+class MethodNotAllowed(Refusal):
+    code, status = "method_not_allowed", 405
+
+
+class EndpointNotFound(Refusal):
+    code, status = "endpoint_not_found", 404
+
+
+class ProviderNotFound(Refusal):
+    code, status = "provider_not_found", 404
+
+
+class ParamNotAllowed(Refusal):
+    code, status = "param_not_allowed", 400
+
+
+class OriginRequired(Refusal):
+    code, status = "origin_required", 400
+
+
+class OriginNotAllowed(Refusal):
+    code, status = "origin_not_allowed", 403
+
+
+class InvalidRequest(Refusal):
+    code, status = "invalid_request", 400
+
+
+class BodyTooLarge(Refusal):
+    code, status = "body_too_large", 413
+
+
+class NotImplementedYet(Refusal):
+    code, status = "not_implemented", 501
+
+
+class InvalidToken(Refusal):
+    code, status = "invalid_token", 401
+
+
+class TokenExpired(Refusal):
+    code, status = "token_expired", 401
+
+
+class TokenInactive(Refusal):
+    code, status = "token_inactive", 401
+
+
+class ProjectInactive(Refusal):
+    code, status = "project_inactive", 403
+
+
+class QuotaExceeded(Refusal):
+    code, status = "quota_exceeded", 429
+
+
+class UpstreamKeyMissing(Refusal):
+    code, status = "upstream_key_missing", 503
+
+
+class UpstreamUnreachable(Refusal):
+    code, status = "upstream_unreachable", 502
+
+
+class UpstreamCut(Refusal):
+    code, status = "upstream_cut", 502
+
+
+class UpstreamTimeout(Refusal):
+    code, status = "upstream_timeout", 504
+
+
+class Overloaded(Refusal):
+    code, status, retry_after_s = "overloaded", 503, 1
+
+
+class StoreAway(Refusal):
+    code, status, retry_after_s = "store_unavailable", 503, 2
+
+
+class Draining(Refusal):
+    code, status, retry_after_s = "draining", 503, 1
+
+
+class SpoolIsFull(Refusal):
+    code, status, retry_after_s = "spool_full", 503, 10
+
+
+class InternalError(Refusal):
+    code, status = "internal_error", 500
+
+
+class ClientGone(Exception):
+    """The client left before it had its whole reply. Recorded as status 499 when it had no head yet."""
+
+
+class ReplyBroken(Exception):
+    """The reply had begun and cannot be completed: the connection is cut, so that nobody takes it for whole."""

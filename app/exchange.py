@@ -1,0 +1,122 @@
+"""Exchange: one call and its reply, from accept to last byte. The one thing that changes on a request's way.
+
+Its slots are declared without a value: a processor that reads what an earlier one should have set fails at once,
+instead of working on a None. What the record needs is gathered in `facts`, whose parts are optional because refused
+calls have neither token nor project.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import Struct
+
+from app.errors import Refusal
+from app.reply import Reply
+from app.request_body import RequestBody
+from bus.event import Cut, Recording
+from config.providers import Provider
+from sql.rows import ApiKeyRow, ProjectRow, TokenRow
+
+Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Project(Struct, frozen=True):
+    """A project and its API keys, as workers remember them."""
+
+    row: ProjectRow
+    keys: tuple[ApiKeyRow, ...]
+
+
+class Facts:
+    """What has become known of an exchange so far; `Record` makes the event of it. Times are monotonic nanoseconds."""
+
+    __slots__ = (
+        "attempts",
+        "code",
+        "cut",
+        "first_byte_ns",
+        "project_id",
+        "recording",
+        "reply_head_ns",
+        "stream_is_readable",
+        "token_id",
+        "upstream_head_ns",
+        "waited_ns",
+    )
+
+    def __init__(self) -> None:
+        self.code = ""
+        self.cut: Cut = ""
+        self.project_id = ""
+        self.token_id = ""
+        self.recording: Recording = "off"
+        """Until a project has said otherwise, nothing of a body is recorded."""
+        self.attempts = 0
+        self.waited_ns = 0
+        """Time spent waiting for others (the client's body, the upstream's head): not our overhead."""
+        self.upstream_head_ns: int | None = None
+        self.reply_head_ns: int | None = None
+        self.stream_is_readable = False
+        """The reply is an event stream in clear: an error can be told as its last event."""
+        self.first_byte_ns: int | None = None
+
+
+class Exchange:
+    __slots__ = (
+        "accepted_at_ms",
+        "accepted_ns",
+        "body",
+        "client_ip",
+        "entered_ns",
+        "event_id",
+        "facts",
+        "headers",
+        "method",
+        "path",
+        "project",
+        "provider",
+        "query",
+        "reply",
+        "request_id",
+        "route_error",
+        "sent_path",
+        "token",
+        "traceparent",
+    )
+
+    accepted_at_ms: int
+    accepted_ns: int
+    body: RequestBody
+    client_ip: str
+    entered_ns: int
+    """When the processor that is at work was entered."""
+    event_id: str
+    facts: Facts
+    headers: Headers
+    """The client's, lower-case names, in their order."""
+    method: str
+    sent_path: str
+    """As the client sent it, percent-encoding and all."""
+    path: str
+    """What the provider sees: the leading `/{provider}` is gone."""
+    query: bytes
+    provider: Provider
+    """The default provider where the path names none that we know: it lends its dialect to the error."""
+    route_error: Refusal | None
+    """Set when the path leads nowhere; raised by ValidateCall, so that it is recorded and rendered like the rest."""
+    reply: Reply
+    request_id: str
+    traceparent: str
+    token: TokenRow
+    project: Project
+
+    def header(self, name: bytes) -> bytes | None:
+        """First value of a header; `name` in lower case."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+Proceed = Callable[[Exchange], Awaitable[None]]

@@ -1,0 +1,155 @@
+"""Tokens, projects and API keys from memory; the database when memory does not know.
+
+What a worker remembers is forgotten when the `changes` table says so, which every worker asks four times a second.
+While the database is away nothing can be asked: what is known keeps working for `token_stale_s`, except tokens with
+a quota, which is exact or nothing; what is not known gets 503, never 401.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from dogpile.cache import CacheRegion
+from dogpile.cache.api import NO_VALUE
+
+from app.errors import StoreAway
+from app.exchange import Project
+from app.memory import bounded_region
+from config.logs import log
+from sql.errors import SealBroken, StoreError
+from sql.repositories import api_keys, changes, projects, tokens
+from sql.rows import ChangeRow, TokenRow
+from sql.sealing import hash_token
+from sql.stores import Stores
+
+logger = logging.getLogger(__name__)
+
+_TOKENS_KEPT: Final = 100_000  # about 60 MB when all are at work on one worker
+_PROJECTS_KEPT: Final = 10_000
+_FRESH_S: Final = 60.0  # read again after this long even if no change was told: a belt beside the changes table
+_UNKNOWN_S: Final = 2.0  # a token that does not exist is asked for again after this; a new one is told by a change
+_CHANGES_AT_ONCE: Final = 1000
+
+_Remembered = tuple[Any, float]
+"""What was read (None: there is no such row) and when."""
+
+
+class Lookups:
+    def __init__(self, stores: Stores, *, stale_s: float, poll_s: float) -> None:
+        self._stores = stores
+        self._stale_s = stale_s
+        self._poll_s = poll_s
+        self._tokens = bounded_region(_TOKENS_KEPT)
+        self._projects = bounded_region(_PROJECTS_KEPT)
+        self._last_change: int | None = None
+        self._forgotten = 0
+        """Rises with every forgetting: a row that was read before it is not remembered after it."""
+        self.store_is_away = False
+        self.knows_tokens = False
+        """Some token has been read since the start: without the database this worker can still serve."""
+
+    async def token(self, token: str) -> TokenRow | None:
+        """The row of a token as the client showed it; None when there is none. Raises StoreAway."""
+        key = hash_token(token)
+        found = await self._look_up(self._tokens, key, lambda: tokens.by_hash(self._stores.main, key))
+        self.knows_tokens = self.knows_tokens or found is not None
+        return found if found is None or isinstance(found, TokenRow) else None
+
+    async def project(self, project_id: str) -> Project | None:
+        """A project with its unsealed API keys; None when there is none. Raises StoreAway."""
+        found = await self._look_up(self._projects, project_id, lambda: self._read_project(project_id))
+        return found if found is None or isinstance(found, Project) else None
+
+    async def admit(self, row: TokenRow, now_ms: int) -> bool:
+        """Takes one request of a token's quota, exactly. False when it is used up. Raises StoreAway."""
+        try:
+            return await tokens.admit(self._stores.main, row.id, now_ms)
+        except StoreError as error:
+            raise StoreAway("The database is away and this token has a quota; try again soon.") from error
+
+    async def follow_changes(self) -> None:
+        """Runs for the life of the worker: asks what to forget, every `poll_s`."""
+        while True:
+            try:
+                await self._forget_changed()
+                self._store_state(away=False)
+            except StoreError as error:
+                self._store_state(away=True, reason=str(error))
+            await asyncio.sleep(self._poll_s)
+
+    async def _look_up(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
+        remembered = region.get(key)
+        if remembered is not NO_VALUE and self._is_fresh(remembered):
+            return remembered[0]
+        seen = self._forgotten
+        try:
+            if self.store_is_away:
+                raise StoreError("known to be away")
+            value = await read()
+        except StoreError as error:
+            return self._stale(remembered, error)
+        if seen == self._forgotten:
+            region.set(key, (value, time.monotonic()))
+        return value
+
+    def _is_fresh(self, remembered: _Remembered) -> bool:
+        value, read_at = remembered
+        age_s: float = time.monotonic() - read_at
+        return age_s < (_UNKNOWN_S if value is None else _FRESH_S)
+
+    def _stale(self, remembered: Any, error: StoreError) -> Any:
+        if remembered is not NO_VALUE:
+            value, read_at = remembered
+            if value is not None and time.monotonic() - read_at < self._stale_s:
+                return value
+        raise StoreAway("The database is away and this token is not known here; try again soon.") from error
+
+    async def _read_project(self, project_id: str) -> Project | None:
+        row = await projects.get(self._stores.main, project_id)
+        if row is None:
+            return None
+        try:
+            keys = await api_keys.for_project(self._stores.main, self._stores.sealer, project_id)
+        except SealBroken:
+            # The keys were sealed with another ENCRYPTION_KEY: the project has none that could be used.
+            log(
+                logger,
+                logging.ERROR,
+                "API keys cannot be unsealed; is ENCRYPTION_KEY the right one?",
+                project_id=project_id,
+            )
+            keys = []
+        return Project(row=row, keys=tuple(keys))
+
+    async def _forget_changed(self) -> None:
+        if self._last_change is None:
+            self._last_change = await changes.last_id(self._stores.main)
+            self._forget_all()
+            return
+        while rows := await changes.after(self._stores.main, self._last_change, _CHANGES_AT_ONCE):
+            for row in rows:
+                self._forget(row)
+            self._last_change = rows[-1].id
+
+    def _forget(self, change: ChangeRow) -> None:
+        self._forgotten += 1
+        if change.kind == "token":
+            self._tokens.delete(change.key)
+        elif change.kind == "project":
+            self._projects.delete(change.key)
+        else:
+            self._forget_all()  # a kind that a newer program writes: forgetting too much is safe
+
+    def _forget_all(self) -> None:
+        self._forgotten += 1
+        self._tokens = bounded_region(_TOKENS_KEPT)
+        self._projects = bounded_region(_PROJECTS_KEPT)
+
+    def _store_state(self, *, away: bool, reason: str = "") -> None:
+        if away and not self.store_is_away:
+            log(logger, logging.ERROR, "the database is away; known tokens keep working for a while", error=reason)
+        if not away and self.store_is_away:
+            log(logger, logging.WARNING, "the database is back")
+        self.store_is_away = away

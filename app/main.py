@@ -1,0 +1,214 @@
+"""The root of a proxy worker: builds its parts, keeps them alive, closes them in order.
+
+Granian calls the factory in each worker. Everything that needs the event loop is opened in the lifespan; when that
+fails, the worker refuses to start with one line.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from app.children import die_with_parent
+from app.endpoint import Endpoint
+from app.exposition import as_json, as_prometheus
+from app.health import Health
+from app.lookups import Lookups
+from app.metrics import Metrics, collected
+from app.pipeline import Parts, build_pipeline, check_names
+from app.recorder import Recorder
+from app.upstreams.aiohttp_upstream import AiohttpUpstreams
+from app.usage_counts import UsageCounts
+from bus.spool import Spool
+from bus.wake import Wake
+from config import paths
+from config.client_address import trusted_networks
+from config.clock import SystemClock
+from config.ids import new_id
+from config.logs import log
+from config.providers import SHIPPED_FILE, Providers, load_providers
+from config.settings import Settings
+from sql.stores import Stores, open_stores
+
+logger = logging.getLogger(__name__)
+
+_METRICS_EVERY_S: Final = 1.0
+_SPOOL_COUNTERS: Final = {
+    "recorded": "recorded",
+    "dropped": "record_dropped",
+    "bodies_dropped": "record_bodies_dropped",
+}
+
+
+class Worker:
+    """One proxy worker: what it holds from start to stop."""
+
+    def __init__(self, settings: Settings, extra_routes: Callable[[Stores], Sequence[BaseRoute]]) -> None:
+        check_names(settings.processors)
+        self._settings = settings
+        self._trusted = trusted_networks(settings.trusted_proxies)
+        self._extra_routes = extra_routes
+        self._providers = providers_of(settings)
+        self._metrics = Metrics()
+        self._name = new_id()
+        self._metrics_folder = paths.run_dir(settings) / "metrics"
+
+    def app(self) -> Starlette:
+        return Starlette(lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        die_with_parent()  # else a killed Granian leaves a worker that serves, and holds the port
+        async with AsyncExitStack() as stack:
+            stores = open_stores(self._settings)
+            stack.push_async_callback(stores.close)
+            spool = self._open_spool()
+            if spool is not None:
+                stack.callback(spool.close)
+            lookups = Lookups(
+                stores, stale_s=self._settings.token_stale_s, poll_s=self._settings.changes_poll_ms / 1000
+            )
+            counts = UsageCounts(stores, flush_s=self._settings.usage_flush_ms / 1000)
+            stack.push_async_callback(counts.flush)
+            upstreams = AiohttpUpstreams()
+            stack.push_async_callback(upstreams.close)
+            endpoint = self._endpoint(lookups, counts, upstreams, spool)
+            health = Health(stores, lookups, spool)
+            app.router.routes[:] = self._routes(endpoint, health, stores)
+            _on_stop_signal(lambda: _drain(endpoint, health))
+            await stack.enter_async_context(
+                _running(lookups.follow_changes(), counts.flush_regularly(), self._report(spool, lookups))
+            )
+            log(logger, logging.INFO, "worker ready", providers=list(self._providers.by_name))
+            yield
+
+    def _open_spool(self) -> Spool | None:
+        settings = self._settings
+        if not settings.observability_enabled:
+            return None
+        return Spool.open(
+            paths.spool_root(settings),
+            segment_bytes=settings.spool_segment_bytes,
+            max_bytes=settings.spool_max_bytes,
+            record=settings.record,
+            when_full=settings.spool_when_full,
+            sync_ms=settings.spool_sync_ms,
+            wake=Wake(paths.wake_socket(settings)),
+        )
+
+    def _endpoint(
+        self, lookups: Lookups, counts: UsageCounts, upstreams: AiohttpUpstreams, spool: Spool | None
+    ) -> Endpoint:
+        settings, clock = self._settings, SystemClock()
+        recorder = Recorder(
+            spool,
+            self._metrics,
+            max_request_bytes=settings.observability_max_request_body_bytes,
+            max_response_bytes=settings.observability_max_response_body_bytes,
+        )
+        parts = Parts(
+            recorder=recorder,
+            lookups=lookups,
+            usage_counts=counts,
+            upstreams=upstreams,
+            metrics=self._metrics,
+            clock=clock,
+        )
+        proceed = build_pipeline(parts, settings.processors)
+        return Endpoint(proceed, providers=self._providers, settings=settings, clock=clock, trusted=self._trusted)
+
+    def _routes(self, endpoint: Endpoint, health: Health, stores: Stores) -> list[BaseRoute]:
+        return [
+            Route("/health", health.health),
+            Route("/ready", health.ready),
+            Route("/live", health.live),
+            *([] if self._settings.metrics_addr or not self._settings.enable_metrics else self.metrics_routes()),
+            *self._extra_routes(stores),
+            Route("/{path:path}", endpoint),  # the proxy itself: last, and everything that is left
+        ]
+
+    def metrics_routes(self) -> list[BaseRoute]:
+        path = self._settings.metrics_path
+        return [Route(path, self._metrics_json), Route(f"{path}/prometheus", self._metrics_text)]
+
+    async def _metrics_json(self, request: Request) -> Response:
+        snapshot = collected(self._metrics_folder, self._metrics, self._name)
+        return JSONResponse(as_json(snapshot, self._metrics.uptime_s))
+
+    async def _metrics_text(self, request: Request) -> Response:
+        snapshot = collected(self._metrics_folder, self._metrics, self._name)
+        return PlainTextResponse(
+            as_prometheus(snapshot, self._metrics.uptime_s), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    async def _report(self, spool: Spool | None, lookups: Lookups) -> None:
+        """Writes this worker's numbers for the others' scrapes, once a second."""
+        await asyncio.to_thread(self._metrics_folder.mkdir, parents=True, exist_ok=True)
+        while True:
+            self._metrics.gauge("llm_proxy_store_away", float(lookups.store_is_away))
+            if spool is not None:
+                self._count_spool(spool)
+            try:
+                await asyncio.to_thread(self._metrics.write, self._metrics_folder, self._name)
+            except OSError as error:
+                log(logger, logging.WARNING, "metrics cannot be written", error=str(error))
+            await asyncio.sleep(_METRICS_EVERY_S)
+
+    def _count_spool(self, spool: Spool) -> None:
+        stats = spool.stats()
+        for field, name in _SPOOL_COUNTERS.items():
+            self._metrics.now.counters[f"llm_proxy_{name}_total"] = getattr(stats, field)
+        self._metrics.gauge("llm_proxy_spool_bytes", stats.bytes)
+
+
+def build_app(
+    settings: Settings, extra_routes: Callable[[Stores], Sequence[BaseRoute]] = lambda stores: ()
+) -> Starlette:
+    """The proxy as an ASGI app. `extra_routes` are put before the proxy's own; the CLI composes /manage in."""
+    return Worker(settings, extra_routes).app()
+
+
+def providers_of(settings: Settings) -> Providers:
+    """Raises ConfigError: a broken file stops the start."""
+    path = Path(settings.api_config_path) if settings.api_config_path else SHIPPED_FILE
+    return load_providers(path, settings.default_api_provider)
+
+
+def _drain(endpoint: Endpoint, health: Health) -> None:
+    endpoint.is_draining = True
+    health.is_draining = True
+
+
+@asynccontextmanager
+async def _running(*loops: Any) -> AsyncIterator[None]:
+    """Background loops of the worker, cancelled at its end."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop, name=loop.__qualname__) for loop in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _on_stop_signal(act: Callable[[], None]) -> None:
+    """Chains onto the handlers that Granian has set: it still stops, and the app learns of it at once."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def handle(signum: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(act)
+            if callable(before):
+                before(signum, frame)
+
+        signal.signal(number, handle)

@@ -1,0 +1,143 @@
+"""What a worker counts, and how all workers' counts become one scrape.
+
+Each worker keeps plain numbers and writes them to `run/metrics/<worker>.json` once a second; whoever is scraped adds
+up its own numbers and all other files, those of dead workers too, so that counters never go down. Labels are bounded:
+providers come from the configuration, processors from the pipeline, statuses are classes.
+"""
+
+import os
+import time
+from bisect import bisect_left
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from app.exchange import Exchange, Proceed
+
+SECONDS: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+)
+MICROSECONDS: Final = tuple(n / 1e6 for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 20_000, 100_000))
+
+
+class Histogram(Struct):
+    """Counts per upper bound (seconds), the last one for +Inf."""
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    total_s: float = 0.0
+
+    @classmethod
+    def over(cls, bounds: tuple[float, ...]) -> "Histogram":
+        return cls(bounds=bounds, counts=[0] * (len(bounds) + 1))
+
+    def observe_ns(self, ns: int) -> None:
+        seconds = ns / 1e9
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total_s += seconds
+
+    def add(self, other: "Histogram") -> None:
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.total_s += other.total_s
+
+
+class Snapshot(Struct):
+    """One worker's numbers. Keys are `name{label="value"}` as Prometheus writes them."""
+
+    counters: dict[str, int] = {}
+    gauges: dict[str, float] = {}
+    """Added up over living workers; a dead worker's are left out."""
+    histograms: dict[str, Histogram] = {}
+    pid: int = 0
+
+
+class Metrics:
+    """The numbers of this worker."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.now = Snapshot(pid=os.getpid())
+        self.inflight = 0
+
+    @property
+    def uptime_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def count(self, key: str, by: int = 1) -> None:
+        counters = self.now.counters
+        counters[key] = counters.get(key, 0) + by
+
+    def observe(self, key: str, ns: int, bounds: tuple[float, ...] = SECONDS) -> None:
+        histogram = self.now.histograms.get(key)
+        if histogram is None:
+            histogram = self.now.histograms[key] = Histogram.over(bounds)
+        histogram.observe_ns(ns)
+
+    def gauge(self, key: str, value: float) -> None:
+        self.now.gauges[key] = value
+
+    def timed_until_proceed(self, processor: str, proceed: Proceed) -> Proceed:
+        """`proceed` that first notes how long `processor` took until it let the exchange proceed."""
+        key = f'llm_proxy_processor_seconds{{processor="{processor}"}}'
+
+        async def observed(exchange: Exchange) -> None:
+            self.observe(key, time.monotonic_ns() - exchange.entered_ns, MICROSECONDS)
+            await proceed(exchange)
+
+        return observed
+
+    def write(self, folder: Path, worker: str) -> None:
+        """Replaces this worker's file in one step; a reader never sees half of it."""
+        self.gauge("llm_proxy_inflight_requests", self.inflight)
+        target = folder / f"{worker}.json"
+        fresh = target.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(self.now))
+        fresh.replace(target)
+
+
+def collected(folder: Path, own: Metrics, worker: str) -> Snapshot:
+    """The sum over all workers that ever ran in this server, this one as of now."""
+    total = Snapshot()
+    _add(total, own.now, is_alive=True)
+    for path in sorted(folder.glob("*.json")):
+        if path.stem == worker:
+            continue
+        try:
+            snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+        except (OSError, msgspec.MsgspecError):
+            continue  # gone or foreign: a scrape never fails for it
+        _add(total, snapshot, is_alive=_is_alive(snapshot.pid))
+    return total
+
+
+def _add(total: Snapshot, part: Snapshot, *, is_alive: bool) -> None:
+    for key, value in part.counters.items():
+        total.counters[key] = total.counters.get(key, 0) + value
+    for key, histogram in part.histograms.items():
+        known = total.histograms.setdefault(key, Histogram.over(histogram.bounds))
+        known.add(histogram)
+    if is_alive:
+        for key, gauge in part.gauges.items():
+            total.gauges[key] = total.gauges.get(key, 0) + gauge
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() if Path("/proc").exists() else True

@@ -1,0 +1,84 @@
+"""THE LIST: a request's way, top to bottom.
+
+Each processor acts, lets the rest proceed, and may act again when the last byte has gone out. What comes later has its
+place here too: limits after GuardProject, policies after them, the cache and transformations before the upstream.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from app.exchange import Exchange, Proceed
+from app.lookups import Lookups
+from app.metrics import Metrics
+from app.processors.authenticate import Authenticate
+from app.processors.call_upstream import CallUpstream
+from app.processors.guard_project import GuardProject
+from app.processors.record import Record
+from app.processors.report_errors import ReportErrors
+from app.processors.share_with_origins import ShareWithOrigins
+from app.processors.validate_call import ValidateCall
+from app.recorder import Recorder
+from app.upstreams.upstream import Upstreams
+from app.usage_counts import UsageCounts
+from config.clock import Clock
+from config.errors import ConfigError
+
+
+class Processor(Protocol):
+    async def __call__(self, exchange: Exchange, proceed: Proceed) -> None: ...
+
+
+class Parts(Struct, frozen=True):
+    """What processors are built from; each takes only what it needs."""
+
+    recorder: Recorder
+    lookups: Lookups
+    usage_counts: UsageCounts
+    upstreams: Upstreams
+    metrics: Metrics
+    clock: Clock
+
+
+def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
+    """The list as one callable. `enabled` names the processors that run; empty runs all. The order is fixed here."""
+    processors: list[Processor] = [
+        Record(parts.recorder, parts.metrics),  # outermost: every exchange, refused ones too
+        ShareWithOrigins(),  # CORS: answers preflights, and lets browsers read what comes back
+        ReportErrors(),  # what is raised below becomes the reply, in the client's dialect
+        ValidateCall(),  # provider, method, path, parameters, origin: before any token is looked at
+        Authenticate(parts.lookups, parts.clock),  # sets exchange.token
+        GuardProject(parts.lookups, parts.usage_counts, parts.clock),  # sets exchange.project; counts the request
+    ]
+    running = [p for p in processors if not enabled or type(p).__name__ in (*enabled, *REQUIRED)]
+    return compose(running, end=CallUpstream(parts.upstreams, parts.metrics), metrics=parts.metrics)
+
+
+REQUIRED = ("ReportErrors", "ValidateCall", "Authenticate", "GuardProject")  # no setting opens the proxy to everybody
+OPTIONAL = ("Record", "ShareWithOrigins")
+
+
+def check_names(enabled: Sequence[str]) -> None:
+    """Refuses a word of LLM_PROXY_PROCESSORS that names no processor. Raises ConfigError."""
+    unknown = [name for name in enabled if name not in REQUIRED + OPTIONAL]
+    if unknown:
+        known = ", ".join(OPTIONAL)
+        raise ConfigError([f"LLM_PROXY_PROCESSORS: no processor {', '.join(unknown)}; optional ones are {known}"])
+
+
+def compose(processors: Sequence[Processor], *, end: Proceed, metrics: Metrics) -> Proceed:
+    """Nests the list, innermost last, and times each processor's own way in."""
+    proceed = end
+    for processor in reversed(processors):
+        proceed = _link(processor, metrics.timed_until_proceed(type(processor).__name__, proceed))
+    return proceed
+
+
+def _link(processor: Processor, proceed: Proceed) -> Proceed:
+    async def run(exchange: Exchange) -> None:
+        exchange.entered_ns = time.monotonic_ns()
+        await processor(exchange, proceed)
+
+    return run

@@ -1,0 +1,132 @@
+"""CallUpstream: the end of the list. Sends the call on and pushes the answer back, piece by piece as it arrives.
+
+A watcher on the client runs in the exchange's task group from before the upstream is called: when the client leaves,
+the call is cancelled at once, also before its head came, because a model that goes on talking is paid for.
+"""
+
+import asyncio
+import random
+import time
+from typing import Final
+
+from app.credentials import without_credentials
+from app.errors import ClientGone, Refusal, UpstreamCut, UpstreamKeyMissing, UpstreamTimeout
+from app.exchange import Exchange
+from app.metrics import Metrics
+from app.transcription import EVENT_STREAM
+from app.upstreams.headers import client_headers, content_length, upstream_headers
+from app.upstreams.upstream import UpstreamRequest, UpstreamResponse, Upstreams
+from config.secret import Secret
+
+_ONE_MESSAGE_BYTES: Final = 64 * 1024  # a body of known length up to this goes out as one message
+
+
+class CallUpstream:
+    def __init__(self, upstreams: Upstreams, metrics: Metrics) -> None:
+        self._upstreams = upstreams
+        self._metrics = metrics
+
+    async def __call__(self, exchange: Exchange) -> None:
+        key = _choose_key(exchange)
+        request = await _request(exchange, key)
+        try:
+            async with asyncio.timeout(_total_s(exchange)), asyncio.TaskGroup() as group:
+                watcher = group.create_task(exchange.body.watch(), name="watch-client")
+                await self._forward(exchange, request)
+                watcher.cancel()
+        except TimeoutError as error:
+            exchange.facts.cut = "upstream"
+            raise UpstreamTimeout(f"{exchange.provider.name} took longer than is allowed in total.") from error
+        except BaseExceptionGroup as group_error:
+            _raise_what_counts(exchange, group_error)
+
+    async def _forward(self, exchange: Exchange, request: UpstreamRequest) -> None:
+        facts = exchange.facts
+        facts.attempts += 1
+        began = time.monotonic_ns()
+        try:
+            response = await self._upstreams.of(exchange.provider).open(request)
+            facts.upstream_head_ns = time.monotonic_ns()
+        finally:
+            facts.waited_ns += time.monotonic_ns() - began
+        key = f'llm_proxy_upstream_duration_seconds{{provider="{exchange.provider.name}"}}'
+        self._metrics.observe(key, facts.upstream_head_ns - began)
+        try:
+            await _pass_on(exchange, response)
+        except (UpstreamCut, UpstreamTimeout):
+            facts.cut = "upstream"
+            raise
+        finally:
+            await response.close()
+
+
+async def _pass_on(exchange: Exchange, response: UpstreamResponse) -> None:
+    reply, length = exchange.reply, content_length(response.headers)
+    has_body = exchange.method != "HEAD" and response.status not in (204, 304) and length != 0
+    if has_body and length is not None and length <= _ONE_MESSAGE_BYTES:
+        body = await _read_all(exchange, response)
+        await reply.start(response.status, client_headers(exchange, response.headers))
+        await reply.write(body, last=True)
+        return
+    exchange.facts.stream_is_readable = _is_readable_stream(response)
+    await reply.start(response.status, client_headers(exchange, response.headers))
+    sent = 0
+    while has_body and (chunk := await response.read()):
+        sent += len(chunk)
+        await reply.write(chunk, last=sent == length)
+    await reply.finish()
+
+
+async def _read_all(exchange: Exchange, response: UpstreamResponse) -> bytes:
+    began = time.monotonic_ns()
+    body = await response.read()
+    while piece := await response.read():
+        body += piece
+    exchange.facts.waited_ns += time.monotonic_ns() - began
+    return body
+
+
+async def _request(exchange: Exchange, key: Secret) -> UpstreamRequest:
+    body = exchange.body
+    whole = await body.read_all(body.length or 0) if body.is_small else None
+    has_body = not body.is_small or bool(whole)
+    query = without_credentials(exchange.provider.auth, exchange.query).decode("latin-1")
+    return UpstreamRequest(
+        method=exchange.method,
+        target=exchange.provider.path_prefix + exchange.path + (f"?{query}" if query else ""),
+        headers=upstream_headers(exchange, key, has_body=has_body),
+        body=(whole or None) if body.is_small else body.stream(),
+    )
+
+
+def _choose_key(exchange: Exchange) -> Secret:
+    """One of the project's API keys for the provider, by weight."""
+    keys = [k for k in exchange.project.keys if k.provider == exchange.provider.name and k.weight > 0]
+    if not keys:
+        raise UpstreamKeyMissing(f"This project has no API key for {exchange.provider.name}; ask its admin to add one.")
+    if len(keys) == 1:
+        return keys[0].key
+    return random.choices(keys, weights=[k.weight for k in keys])[0].key
+
+
+def _is_readable_stream(response: UpstreamResponse) -> bool:
+    heads = dict(response.headers)
+    return heads.get(b"content-type", b"").startswith(EVENT_STREAM) and b"content-encoding" not in heads
+
+
+def _total_s(exchange: Exchange) -> float | None:
+    total_ms = exchange.provider.timeouts.total_ms
+    return total_ms / 1000 if total_ms else None
+
+
+def _raise_what_counts(exchange: Exchange, group: BaseExceptionGroup[BaseException]) -> None:
+    """A task group wraps what it raises. A client that left after its whole reply has done nothing wrong."""
+    errors = group.exceptions
+    for error in errors:
+        if isinstance(error, ClientGone) and exchange.reply.is_finished:
+            return
+    for kind in (ClientGone, Refusal):
+        for error in errors:
+            if isinstance(error, kind):
+                raise error from None
+    raise errors[0] from None

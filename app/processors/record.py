@@ -1,0 +1,115 @@
+"""Record: one event per exchange, in the spool before the client has its last byte.
+
+It wraps the reply and appends the event before it lets go of the piece that completes the body: the piece that fills
+Content-Length, the empty final message of a chunked reply, or the only message of HEAD, 204 and 304. What ends in
+another way (cut, failed, client gone) is recorded when the pipeline has unwound.
+"""
+
+import asyncio
+import time
+
+from app.errors import ClientGone
+from app.exchange import Exchange, Headers, Proceed
+from app.metrics import Metrics
+from app.recorder import Recorder, overhead_ns
+from app.reply import Reply
+from app.transcription import Transcription
+
+
+class Record:
+    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
+        self._recorder = recorder
+        self._metrics = metrics
+
+    async def __call__(self, exchange: Exchange, proceed: Proceed) -> None:
+        recorded = _RecordedReply(exchange, self._recorder)
+        exchange.reply = recorded
+        self._metrics.inflight += 1
+        try:
+            await proceed(exchange)
+        except (ClientGone, asyncio.CancelledError):
+            exchange.facts.cut = exchange.facts.cut or "client"
+            raise
+        finally:
+            self._metrics.inflight -= 1
+            await recorded.record()
+            self._count(exchange, recorded.transcription)
+
+    def _count(self, exchange: Exchange, said: Transcription) -> None:
+        facts, metrics = exchange.facts, self._metrics
+        provider = exchange.provider.name
+        metrics.count("llm_proxy_requests_total")
+        if said.status >= 400 or said.status == 0:
+            metrics.count("llm_proxy_errors_total")
+        if facts.code:
+            metrics.count(f'llm_proxy_refusals_total{{code="{facts.code}"}}')
+        if facts.cut:
+            metrics.count(f'llm_proxy_exchanges_cut_total{{by="{facts.cut}"}}')
+        labels = f'provider="{provider}",status="{said.status // 100}xx"'
+        ended = time.monotonic_ns() - exchange.accepted_ns
+        metrics.observe(f"llm_proxy_request_duration_seconds{{{labels}}}", ended)
+        metrics.observe(f'llm_proxy_overhead_seconds{{provider="{provider}"}}', overhead_ns(exchange))
+        if facts.first_byte_ns is not None:
+            since = facts.first_byte_ns - exchange.accepted_ns
+            metrics.observe(f'llm_proxy_time_to_first_byte_seconds{{provider="{provider}"}}', since)
+        usage = said.reply_facts().usage
+        if usage is not None:
+            metrics.count(f'llm_proxy_prompt_tokens_total{{provider="{provider}"}}', usage.prompt_tokens)
+            metrics.count(f'llm_proxy_completion_tokens_total{{provider="{provider}"}}', usage.completion_tokens)
+
+
+class _RecordedReply:
+    """A reply that knows when its client will be done, and records just before."""
+
+    def __init__(self, exchange: Exchange, recorder: Recorder) -> None:
+        self._exchange = exchange
+        self._inner: Reply = exchange.reply
+        self._recorder = recorder
+        self._length: int | None = None
+        self._is_recorded = False
+        self.transcription = Transcription(recorder.max_response_bytes)
+
+    @property
+    def is_started(self) -> bool:
+        return self._inner.is_started
+
+    @property
+    def is_finished(self) -> bool:
+        return self._inner.is_finished
+
+    async def start(self, status: int, headers: Headers) -> None:
+        exchange = self._exchange
+        exchange.facts.reply_head_ns = time.monotonic_ns()
+        self.transcription.head(exchange, status, headers)
+        self._length = _length(headers)
+        if self._length == 0 or exchange.method == "HEAD" or status in (204, 304):
+            await self.record()
+        await self._inner.start(status, headers)
+
+    async def write(self, chunk: bytes, *, last: bool = False) -> None:
+        exchange, said = self._exchange, self.transcription
+        if exchange.facts.first_byte_ns is None and chunk:
+            exchange.facts.first_byte_ns = time.monotonic_ns()
+        if last or (self._length is not None and said.size + len(chunk) >= self._length):
+            said.hear(exchange, chunk)
+            await self.record()
+            await self._inner.write(chunk, last=last)
+        else:
+            await self._inner.write(chunk)
+            said.hear(exchange, chunk)  # after the chunk is out: nothing is held back for the record
+
+    async def finish(self) -> None:
+        await self.record()
+        await self._inner.finish()
+
+    async def record(self) -> None:
+        if not self._is_recorded:
+            self._is_recorded = True
+            await self._recorder.finish(self._exchange, self.transcription)
+
+
+def _length(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None

@@ -1,0 +1,138 @@
+"""The recorder: makes events of exchanges and hands them to this worker's spool.
+
+It is the only way to the bus that a request has. It never waits for Redis or a backend; what the spool cannot take is
+counted and logged, and the client's reply goes on, unless LLM_PROXY_SPOOL_WHEN_FULL=reject refuses the call up front.
+"""
+
+import logging
+import time
+
+from app.errors import SpoolIsFull
+from app.exchange import Exchange
+from app.metrics import MICROSECONDS, Metrics
+from app.transcription import Transcription
+from bus.errors import BusError, SpoolFull
+from bus.event import Body, ExchangeBegan, ExchangeFinished
+from bus.spool import Spool
+from config.logs import log
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """`spool=None` (OBSERVABILITY_ENABLED=false) records nothing."""
+
+    def __init__(
+        self, spool: Spool | None, metrics: Metrics, *, max_request_bytes: int, max_response_bytes: int
+    ) -> None:
+        self._spool = spool
+        self._metrics = metrics
+        self._max_request_bytes = max_request_bytes
+        self.max_response_bytes = max_response_bytes
+
+    def begin(self, exchange: Exchange) -> None:
+        """At accept. Raises SpoolIsFull when a full spool is to stop the traffic."""
+        if self._spool is None:
+            return
+        try:
+            self._spool.begin(_began(exchange))
+        except SpoolFull as error:
+            raise SpoolIsFull(
+                "Nothing more can be recorded right now, so nothing is served; try again soon."
+            ) from error
+        except BusError as error:
+            self._failed(exchange, error)
+
+    async def finish(self, exchange: Exchange, transcription: Transcription) -> None:
+        """Returns when the event is recorded in the sense of LLM_PROXY_RECORD, or counted as failed."""
+        if self._spool is None:
+            return
+        began = time.monotonic_ns()
+        try:
+            await self._spool.finish(self._finished(exchange, transcription))
+        except BusError as error:
+            self._failed(exchange, error)
+        self._metrics.observe("llm_proxy_record_seconds", time.monotonic_ns() - began, MICROSECONDS)
+
+    def _failed(self, exchange: Exchange, error: BusError) -> None:
+        self._metrics.count("llm_proxy_record_failures_total")
+        log(logger, logging.ERROR, "an event could not be recorded", event_id=exchange.event_id, error=str(error))
+
+    def _finished(self, exchange: Exchange, transcription: Transcription) -> ExchangeFinished:
+        facts, said = exchange.facts, transcription
+        call, told = said.call_facts(exchange), said.reply_facts()
+        names_people = facts.recording != "off"
+        return ExchangeFinished(
+            event_id=exchange.event_id,
+            request_id=exchange.request_id,
+            accepted_at_ms=exchange.accepted_at_ms,
+            method=exchange.method,
+            path=exchange.sent_path,
+            status=said.status if said.status else (499 if facts.cut == "client" else 0),
+            code=facts.code,
+            trace_id=exchange.traceparent[3:35],
+            client_ip=exchange.client_ip,
+            user_agent=_text(exchange.header(b"user-agent")),
+            project_id=facts.project_id,
+            token_id=facts.token_id,
+            organisation=_text(exchange.header(b"openai-organization")),
+            session_id=(call.session_id or _text(exchange.header(b"x-session-id"))) if names_people else "",
+            conversation_id=call.conversation_id if names_people else "",
+            end_user=call.end_user if names_people else "",
+            provider=exchange.provider.name if exchange.route_error is None else "",
+            dialect=exchange.provider.dialect,
+            model=call.model,
+            response_model=told.model,
+            response_id=told.response_id,
+            usage=told.usage,
+            upstream_head_us=_us(facts.upstream_head_ns, exchange),
+            first_byte_us=_us(facts.first_byte_ns, exchange),
+            last_byte_us=(time.monotonic_ns() - exchange.accepted_ns) // 1000,
+            overhead_us=overhead_ns(exchange) // 1000,
+            request_bytes=exchange.body.size,
+            response_bytes=said.size,
+            streamed=said.is_stream,
+            cut=facts.cut,
+            attempts=facts.attempts,
+            recording=facts.recording,
+            request_body=self._request_body(exchange) if facts.recording == "full" else None,
+            response_body=said.body() if facts.recording == "full" else None,
+        )
+
+    def _request_body(self, exchange: Exchange) -> Body | None:
+        seen = exchange.body.seen
+        if not seen:
+            return None
+        return Body(
+            data=seen[: self._max_request_bytes],
+            content_type=_text(exchange.header(b"content-type")),
+            content_encoding=_text(exchange.header(b"content-encoding")),
+            truncated=exchange.body.size > self._max_request_bytes or not exchange.body.is_seen_whole,
+        )
+
+
+def overhead_ns(exchange: Exchange) -> int:
+    """Accept to the reply's head, less what the client and the upstream made us wait."""
+    until = exchange.facts.reply_head_ns or time.monotonic_ns()
+    return max(0, until - exchange.accepted_ns - exchange.facts.waited_ns - exchange.body.waited_ns)
+
+
+def _began(exchange: Exchange) -> ExchangeBegan:
+    return ExchangeBegan(
+        event_id=exchange.event_id,
+        request_id=exchange.request_id,
+        accepted_at_ms=exchange.accepted_at_ms,
+        method=exchange.method,
+        path=exchange.sent_path,
+        trace_id=exchange.traceparent[3:35],
+        client_ip=exchange.client_ip,
+        provider=exchange.provider.name if exchange.route_error is None else "",
+    )
+
+
+def _us(at_ns: int | None, exchange: Exchange) -> int | None:
+    return None if at_ns is None else (at_ns - exchange.accepted_ns) // 1000
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("latin-1")[:1024]

@@ -1,0 +1,80 @@
+"""What was said in one exchange, as far as the record wants it: usage, ids, the first bytes of the reply.
+
+It looks at bytes that are passing anyway and keeps a bounded part of them.
+"""
+
+from typing import Final
+
+from app.exchange import Exchange, Headers
+from bus.event import Body
+from bus.transcript.call import CallFacts, read_call
+from bus.transcript.reply import ReplyFacts, ReplyReader
+
+_NOTHING: Final = ReplyFacts()
+EVENT_STREAM: Final = b"text/event-stream"
+
+
+class Transcription:
+    __slots__ = (
+        "_kept",
+        "_max_bytes",
+        "_reader",
+        "_told",
+        "content_encoding",
+        "content_type",
+        "is_stream",
+        "size",
+        "status",
+    )
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept = bytearray()
+        self._reader: ReplyReader | None = None
+        self._told: ReplyFacts | None = None
+        self.content_type = ""
+        self.content_encoding = ""
+        self.status = 0
+        self.size = 0
+        self.is_stream = False
+
+    def head(self, exchange: Exchange, status: int, headers: Headers) -> None:
+        """The reply's head. Usage is looked for only in what an upstream said with success."""
+        self.status = status
+        for name, value in headers:
+            if name == b"content-type":
+                self.content_type = value.decode("latin-1")
+                self.is_stream = value.startswith(EVENT_STREAM)
+            elif name == b"content-encoding":
+                self.content_encoding = value.decode("latin-1")
+        if exchange.facts.upstream_head_ns is not None and status < 400 and exchange.method != "HEAD":
+            self._reader = ReplyReader(
+                exchange.provider.dialect, exchange.path, self.content_type, self.content_encoding
+            )
+
+    def hear(self, exchange: Exchange, chunk: bytes) -> None:
+        """A piece of the reply, on its way."""
+        self.size += len(chunk)
+        if self._reader is not None:
+            self._reader.feed(chunk)
+        if exchange.facts.recording == "full" and len(self._kept) < self._max_bytes:
+            self._kept += chunk[: self._max_bytes - len(self._kept)]
+
+    def call_facts(self, exchange: Exchange) -> CallFacts:
+        content_type = (exchange.header(b"content-type") or b"").decode("latin-1")
+        return read_call(exchange.provider.dialect, exchange.path, content_type, exchange.body.seen)
+
+    def reply_facts(self) -> ReplyFacts:
+        if self._told is None:
+            self._told = _NOTHING if self._reader is None else self._reader.close()
+        return self._told
+
+    def body(self) -> Body | None:
+        if not self._kept:
+            return None
+        return Body(
+            data=bytes(self._kept),
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            truncated=self.size > len(self._kept),
+        )
