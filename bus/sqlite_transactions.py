@@ -4,8 +4,9 @@ Everything here is synchronous and runs on the log's own thread, between BEGIN I
 are monotonic milliseconds of this process: no lease outlives the process that holds the file.
 """
 
+import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bus.bus import AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
@@ -29,12 +30,25 @@ def append(
     if first_seq > high_water + 1:
         return AppendResult(AppendStatus.GAP, known_epoch, high_water)
     fresh = entries[high_water + 1 - first_seq :]
-    if fresh:
-        _insert(on, now_ms, spool, high_water + 1, fresh)
+    added = 0
+    for spool_seq, run in _runs(fresh, high_water + 1):
+        _insert(on, now_ms, spool, spool_seq, run)
+        added += len(run)
     if fresh or epoch > known_epoch or row is None:
         high_water += len(fresh)
         on.execute("INSERT OR REPLACE INTO producers VALUES (?, ?, ?)", (spool, epoch, high_water))
-    return AppendResult(AppendStatus.OK, epoch, high_water, added=len(fresh))
+    return AppendResult(AppendStatus.OK, epoch, high_water, added=added)
+
+
+def _runs(fresh: Sequence[Entry], spool_seq: int) -> Iterator[tuple[int, list[Entry]]]:
+    """Entries without holes between them, with the spool's seq of each run's first.
+
+    An empty payload is a hole: a frame that damage took. It moves the high water and is stored nowhere.
+    """
+    for is_hole, run in itertools.groupby(enumerate(fresh, spool_seq), key=lambda numbered: not numbered[1].payload):
+        if not is_hole:
+            numbered = list(run)
+            yield numbered[0][0], [entry for _, entry in numbered]
 
 
 def _insert(on: sqlite3.Connection, now_ms: int, spool: bytes, spool_seq: int, fresh: Sequence[Entry]) -> None:

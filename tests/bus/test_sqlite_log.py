@@ -110,6 +110,30 @@ async def test_an_empty_append_tells_the_high_water(log: SqliteLog) -> None:
     assert (await log.append(SPOOL, 1, 0, [])).high_water == 6
 
 
+async def test_a_hole_moves_the_high_water_and_is_handed_to_nobody(log: SqliteLog) -> None:
+    hole = [Entry(b"", b"")]
+    result = await log.append(SPOOL, 1, 0, [*hole, *entries(1, 2), *hole, *hole, *entries(5, 1), *hole])
+
+    assert (result.high_water, result.added) == (6, 3)
+    got = await read(log)
+    assert [d.event_id for d in got] == [e.event_id for e in [*entries(1, 2), *entries(5, 1)]]
+    assert await log.delivered_through(SPOOL) == 0
+    await log.ack("file", keys(await read(log, "file")))
+    marks = []
+    for delivery in got:
+        await log.ack("db", [delivery.key])
+        marks.append(await log.delivered_through(SPOOL))
+    assert marks == [1, 4, 6]
+    await log.trim()
+    assert await log.delivered_through(SPOOL) == 6
+
+
+async def test_a_spool_of_holes_only_is_delivered(log: SqliteLog) -> None:
+    await log.append(SPOOL, 1, 0, [Entry(b"", b"")] * 3)
+
+    assert await log.delivered_through(SPOOL) == 2
+
+
 async def test_producers_and_entries_survive_reopening(tmp_path: Path, log: SqliteLog) -> None:
     await log.append(SPOOL, 3, 0, entries(0, 2))
     await log.close()
