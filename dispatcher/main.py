@@ -1,0 +1,127 @@
+"""The dispatcher's composition: which backends there are, and everything that runs beside them.
+
+It knows neither who started it nor which bus it is given: `app.cli` composes it into the keeper, or runs it alone.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bus.bus import Bus
+from bus.errors import BusUnavailable
+from bus.inspection import BackendState
+from config.clock import Clock, SystemClock
+from config.errors import ConfigError
+from config.logs import log
+from config.settings import Settings
+from dispatcher.backends.base import Backend
+from dispatcher.backends.database import DatabaseBackend
+from dispatcher.backends.file import FileBackend
+from dispatcher.fleet import Fleet
+from dispatcher.housekeeping import (
+    GROUPS_EVERY_S,
+    RETENTION_EVERY_S,
+    TRIM_EVERY_S,
+    delete_old_bodies,
+    every,
+    tell_of_forgotten_groups,
+)
+from dispatcher.pauses import sleep_or_stop
+from dispatcher.worker import Pace
+from sql.stores import Stores
+
+Build = Callable[[Settings, Stores], Backend]
+
+_logger = logging.getLogger(__name__)
+
+
+def _database(settings: Settings, stores: Stores) -> Backend:
+    return DatabaseBackend(stores.records)
+
+
+def _file(settings: Settings, stores: Stores) -> Backend:
+    if not settings.file_event_log:
+        raise ConfigError(["FILE_EVENT_LOG: the backend `file` needs the path of a file to write to"])
+    return FileBackend(Path(settings.file_event_log))
+
+
+BACKENDS: Final[dict[str, Build]] = {
+    "database": _database,
+    "file": _file,
+}
+
+
+def backend_names(settings: Settings) -> list[str]:
+    """DISPATCHER_BACKENDS in its order, once each; FILE_EVENT_LOG alone is enough to turn `file` on."""
+    wanted = [*settings.dispatcher_backends, *(["file"] if settings.file_event_log else [])]
+    return list(dict.fromkeys(wanted))
+
+
+def build_backends(settings: Settings, stores: Stores) -> list[Backend]:
+    """Opens nothing. Raises ConfigError with all mistakes at once."""
+    backends: list[Backend] = []
+    mistakes: list[str] = []
+    for name in backend_names(settings):
+        if name not in BACKENDS:
+            mistakes.append(f"DISPATCHER_BACKENDS: unknown backend {name!r}; there are: {', '.join(BACKENDS)}")
+            continue
+        try:
+            backends.append(BACKENDS[name](settings, stores))
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(mistakes)
+    return backends
+
+
+class Dispatcher:
+    """Raises ConfigError when it is made, so that a typo stops the start and not the first delivery."""
+
+    def __init__(self, settings: Settings, bus: Bus, stores: Stores, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._stores = stores
+        self._clock = clock or SystemClock()
+        backends = build_backends(settings, stores)
+        self._names = [backend.name for backend in backends]
+        self._pace = Pace.from_settings(settings)
+        self._fleet = Fleet(backends, bus, self._pace)
+
+    def states(self) -> tuple[BackendState, ...]:
+        """For the inspection socket."""
+        return self._fleet.states()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set: running deliveries end within their time-out, the rest is given back."""
+        await self._make_groups(stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._fleet.run(stop), name="fleet")
+            tasks.create_task(every(TRIM_EVERY_S, self._bus.trim, stop), name="trim")
+            tasks.create_task(every(GROUPS_EVERY_S, self._tell_of_forgotten_groups, stop), name="forgotten groups")
+            if self._settings.retention_days:
+                tasks.create_task(every(RETENTION_EVERY_S, self._delete_old_bodies, stop), name="retention")
+
+    async def _make_groups(self, stop: asyncio.Event) -> None:
+        """Before anything is delivered or trimmed: an event may only go when every backend's group has seen it."""
+        tries = 0
+        while not stop.is_set():
+            try:
+                await self._bus.ensure_groups(self._names)
+                return
+            except BusUnavailable as error:
+                tries += 1
+                log(_logger, logging.WARNING, "the dispatcher waits for the bus", reason=str(error))
+                await sleep_or_stop(self._pace.backoff.delay_ms(tries, random.random()), stop)
+
+    async def _delete_old_bodies(self) -> None:
+        await delete_old_bodies(self._stores.records, self._clock, self._settings.retention_days)
+
+    async def _tell_of_forgotten_groups(self) -> None:
+        await tell_of_forgotten_groups(self._bus, self._names)
+
+
+async def run(settings: Settings, bus: Bus, stores: Stores, stop: asyncio.Event) -> None:
+    await Dispatcher(settings, bus, stores).run(stop)
