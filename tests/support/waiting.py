@@ -1,0 +1,28 @@
+"""Waiting for a condition with a deadline: the only way to wait in these tests."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+
+def eventually(condition: Callable[[], object], *, within_s: float = 10.0, every_s: float = 0.02) -> None:
+    """Returns when the condition holds; fails when it does not in time. An assertion error inside counts as not yet."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            if condition():
+                return
+            failure: BaseException | None = None
+        except (AssertionError, OSError) as error:
+            failure = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s") from failure
+        time.sleep(every_s)
+
+
+async def eventually_async(condition: Callable[[], Awaitable[object]], *, within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s")
+        await asyncio.sleep(0.02)
