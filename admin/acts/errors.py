@@ -1,0 +1,39 @@
+"""Why an act was not done. Nothing has been changed when one of these is raised.
+
+ActError
+ +- NotFound          there is no such project, API key or token
+ +- Invalid           a value breaks a rule; `field` names it as the API does
+ +- Conflict          another one has this value
+ +- ProjectInactive   the project is switched off, so it gets no new tokens
+"""
+
+
+class ActError(Exception):
+    """Base of all errors of the acts; the text may be shown to the caller."""
+
+
+class NotFound(ActError):
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} not found")
+        self.kind = kind
+
+
+class Invalid(ActError):
+    """`field` is "" when the fault lies in the whole."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field} {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+class Conflict(ActError):
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+class ProjectInactive(ActError):
+    def __init__(self) -> None:
+        super().__init__("cannot create tokens for inactive projects")

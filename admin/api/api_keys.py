@@ -1,0 +1,144 @@
+"""/manage/projects/{id}/api_keys: the providers' keys of a project, several of one provider by weight."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from starlette.responses import Response
+
+from admin.acts import api_keys as acts
+from admin.acts.errors import NotFound
+from admin.acts.timestamps import rfc3339
+from admin.api.errors import unprocessable
+from admin.api.operation import Call, Operation, answer
+from config.secret import Secret, obfuscate
+from sql.repositories import api_keys, projects
+from sql.rows import ApiKeyRow
+from sql.stores import Stores
+
+KEY_DESCRIPTION = "1 to 4096 visible ASCII characters; an obfuscated one is refused."
+KeyText = Annotated[str, Meta(min_length=1, max_length=4096, description=KEY_DESCRIPTION)]
+Weight = Annotated[int, Meta(ge=0, le=1000, description="Share among the keys of this provider; 0 keeps it unused.")]
+
+
+class ApiKeyView(Struct, frozen=True):
+    id: str
+    project_id: str
+    provider: str
+    key: Annotated[str, Meta(description="Obfuscated.")]
+    weight: int
+    created_at: str
+    updated_at: str
+
+
+class NewApiKey(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: Annotated[str, Meta(min_length=1, max_length=64, description="A provider that is configured.")]
+    key: KeyText
+    weight: Weight = 1
+
+
+class ApiKeyPatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is left out stays as it is."""
+
+    key: KeyText | None = None
+    weight: Weight | None = None
+
+
+async def list_api_keys(call: Call) -> Response:
+    project_id = call.ids["id"]
+    if await projects.get(call.deps.stores.main, project_id) is None:
+        raise NotFound("project")
+    return answer([_view(row) for row in await keys_of(call.deps.stores, project_id)])
+
+
+async def add_api_key(call: Call, body: NewApiKey) -> Response:
+    configured = call.deps.providers.by_name
+    if body.provider not in configured:
+        raise unprocessable({"provider": f"is not configured; there are {', '.join(sorted(configured))}"})
+    row = await acts.add_api_key(
+        call.deps.stores,
+        call.deps.clock,
+        call.actor,
+        call.ids["id"],
+        provider=body.provider,
+        key=Secret(body.key),
+        weight=body.weight,
+    )
+    return answer(_view(row), status=201, headers={"Location": f"{call.url_path}/{row.id}"})
+
+
+async def change_api_key(call: Call, body: ApiKeyPatch) -> Response:
+    row = await acts.update_api_key(
+        call.deps.stores,
+        call.deps.clock,
+        call.actor,
+        call.ids["id"],
+        call.ids["key_id"],
+        key=None if body.key is None else Secret(body.key),
+        weight=body.weight,
+    )
+    return answer(_view(row))
+
+
+async def remove_api_key(call: Call) -> Response:
+    await acts.remove_api_key(call.deps.stores, call.deps.clock, call.actor, call.ids["id"], call.ids["key_id"])
+    return Response(status_code=204)
+
+
+async def keys_of(stores: Stores, project_id: str) -> list[ApiKeyRow]:
+    """By provider, oldest first. Raises SealBroken."""
+    return await api_keys.for_project(stores.main, stores.sealer, project_id)
+
+
+def default_key(keys: Sequence[ApiKeyRow], provider: str) -> str:
+    """What the API shows as a project's `api_key`."""
+    return next((obfuscate(row.key.reveal()) for row in keys if row.provider == provider), "")
+
+
+def _view(row: ApiKeyRow) -> ApiKeyView:
+    return ApiKeyView(
+        id=row.id,
+        project_id=row.project_id,
+        provider=row.provider,
+        key=obfuscate(row.key.reveal()),
+        weight=row.weight,
+        created_at=rfc3339(row.created_at_ms),
+        updated_at=rfc3339(row.updated_at_ms),
+    )
+
+
+_ALL = "/manage/projects/{id}/api_keys"
+_ONE = "/manage/projects/{id}/api_keys/{key_id}"
+
+OPERATIONS = (
+    Operation(method="GET", path=_ALL, summary="List a project's API keys", act=list_api_keys, answer=list[ApiKeyView]),
+    Operation(
+        method="POST",
+        path=_ALL,
+        summary="Add an API key",
+        act=add_api_key,
+        status=201,
+        body=NewApiKey,
+        answer=ApiKeyView,
+        audit_action="api_key.create",
+        errors=(409,),
+    ),
+    Operation(
+        method="PATCH",
+        path=_ONE,
+        summary="Change an API key or its weight",
+        act=change_api_key,
+        body=ApiKeyPatch,
+        answer=ApiKeyView,
+        audit_action="api_key.update",
+        errors=(409,),
+    ),
+    Operation(
+        method="DELETE",
+        path=_ONE,
+        summary="Remove an API key",
+        act=remove_api_key,
+        status=204,
+        audit_action="api_key.delete",
+    ),
+)
