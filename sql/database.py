@@ -17,6 +17,9 @@ Params = Mapping[str, Any]
 class Connection(Protocol):
     """Inside a transaction, or one statement of its own."""
 
+    dialect: str
+    """`sqlite` or `postgres`: for the migrations and the tests, never for a repository."""
+
     async def fetch_one(self, statement: Statement, params: Params) -> Row | None: ...
 
     async def fetch_all(self, statement: Statement, params: Params) -> list[Row]: ...
@@ -25,18 +28,21 @@ class Connection(Protocol):
         """Returns how many rows were changed."""
         ...
 
-    async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None: ...
+    async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None:
+        """All of them or none."""
+        ...
+
+    def transaction(self, *, timeout_ms: int | None = None) -> AbstractAsyncContextManager["Connection"]:
+        """Commits on leaving, rolls back on an error; inside a transaction it joins that one.
+
+        On SQLite it begins IMMEDIATE, so that it never fails late. A statement that failed has spoilt the whole
+        transaction, on both databases. `timeout_ms` replaces `database_timeout_ms` for each statement in it.
+        """
+        ...
 
 
 class Database(Connection, Protocol):
     """Opens lazily and again after a failure; each verb called on it directly is a transaction of its own."""
-
-    dialect: str
-    """`sqlite` or `postgres`: for the migrations and the tests, never for a repository."""
-
-    def transaction(self) -> AbstractAsyncContextManager[Connection]:
-        """Commits on leaving, rolls back on an error. On SQLite it begins IMMEDIATE, so that it never fails late."""
-        ...
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""

@@ -173,3 +173,57 @@ class BodyRow(Struct, frozen=True, kw_only=True):
     content_type: str
     content_encoding: str
     truncated: bool
+
+
+class TokenUsage(Struct, frozen=True, kw_only=True):
+    """What a worker has counted of a token since it last wrote it down."""
+
+    id: str
+    requests: int
+    cache_hits: int
+    last_used_at_ms: int
+
+
+class AuditFilter(Struct, frozen=True, kw_only=True):
+    """None does not filter. `search` is looked for anywhere in a row, whatever its case; `until_ms` is not included."""
+
+    action: str | None = None
+    actor: str | None = None
+    outcome: Outcome | None = None
+    object_kind: str | None = None
+    object_id: str | None = None
+    project_id: str | None = None
+    token_id: str | None = None
+    request_id: str | None = None
+    client_ip: str | None = None
+    method: str | None = None
+    path: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    search: str | None = None
+
+
+class RequestFilter(Struct, frozen=True, kw_only=True):
+    """None does not filter. `until_ms` is not included."""
+
+    project_id: str | None = None
+    token_id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    status_class: int | None = None
+    """2 is 200 to 299, and so on; 0 is the exchanges that never got a status."""
+    code: str | None = None
+    request_id: str | None = None
+    """The beginning of one."""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class RequestSummary(Struct, frozen=True, kw_only=True):
+    requests: int
+    errors: int
+    prompt_tokens: int
+    completion_tokens: int
+    p50_us: int | None
+    """Accept to last byte; None when no exchange has ended."""
+    p95_us: int | None

@@ -1,0 +1,3 @@
+DROP TABLE request_minutes;
+DROP TABLE request_bodies;
+DROP TABLE requests;

@@ -1,0 +1,34 @@
+-- name: for_project
+-- Which keys may a project call with?
+SELECT id, project_id, provider, key, weight, created_at_ms, updated_at_ms
+FROM api_keys
+WHERE project_id = :project_id
+ORDER BY provider, created_at_ms, id
+LIMIT :limit
+
+-- name: get
+-- Which key has this id?
+SELECT id, project_id, provider, key, weight, created_at_ms, updated_at_ms
+FROM api_keys
+WHERE id = :id
+
+-- name: create
+-- Adds a key to a project.
+INSERT INTO api_keys (id, project_id, provider, key, weight, created_at_ms, updated_at_ms)
+VALUES (:id, :project_id, :provider, :key, :weight, :created_at_ms, :updated_at_ms)
+
+-- name: update
+-- Changes a key or its weight; it stays with its project.
+UPDATE api_keys
+SET provider = :provider,
+    key = :key,
+    weight = :weight,
+    updated_at_ms = :updated_at_ms
+WHERE id = :id
+  AND project_id = :project_id
+
+-- name: delete
+-- Takes a key away from its project.
+DELETE FROM api_keys
+WHERE id = :id
+  AND project_id = :project_id

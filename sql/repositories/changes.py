@@ -1,0 +1,35 @@
+"""What processes must forget. A row is written in the transaction of the change itself; everyone polls for new ones."""
+
+from sql.database import Connection
+from sql.rows import ChangeRow
+from sql.statements import load
+
+_Q = load("changes")
+
+
+async def append(on: Connection, kind: str, key: str, at_ms: int) -> None:
+    """Ids grow in the order of commit, so that `after` never misses one."""
+    async with on.transaction() as transaction:
+        await hold_order(transaction)
+        await transaction.execute(_Q.append, {"kind": kind, "key": key, "at_ms": at_ms})
+
+
+async def hold_order(on: Connection) -> None:
+    """Until the transaction ends nobody else appends a change or an audit row."""
+    await on.fetch_one(_Q.lock, {})
+
+
+async def after(on: Connection, last_id: int, limit: int) -> list[ChangeRow]:
+    rows = await on.fetch_all(_Q.after, {"last_id": last_id, "limit": limit})
+    return [ChangeRow(id=row["id"], kind=row["kind"], key=row["key"]) for row in rows]
+
+
+async def last_id(on: Connection) -> int:
+    """0 when there is none; ids are never used again."""
+    row = await on.fetch_one(_Q.last_id, {})
+    return int(row["id"]) if row else 0
+
+
+async def prune(on: Connection, before_ms: int) -> int:
+    """Returns how many were deleted. A process that was away for longer than what is kept must forget everything."""
+    return await on.execute(_Q.prune, {"before_ms": before_ms})

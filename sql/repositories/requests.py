@@ -1,0 +1,148 @@
+"""Exchanges as recorded, their bodies, and the sums per minute that the overview reads.
+
+`on` is `stores.records`. Lists walk an index; the overview reads at most one sum per minute and project, so that it
+costs the same at ten million rows.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from sql.database import Connection
+from sql.rows import BodyRow, RequestFilter, RequestRow, RequestSummary
+from sql.statements import load
+from sql.values import after_prefix, as_row, without_nul
+
+_Q = load("requests")
+MINUTE_MS: Final = 60_000
+_SAMPLE: Final = 2000  # the newest of a window: a p95 out of 2000 is good to about one percent
+_MOST_BUCKETS: Final = 10_000
+_FAILED_CUTS: Final = ("upstream", "interrupted")
+
+
+async def insert_many(on: Connection, rows: Sequence[RequestRow], bodies: Sequence[BodyRow]) -> int:
+    """One transaction; returns how many rows were new. Rows that are there already stay as they are.
+
+    Each body belongs to one of `rows`; bodies of rows that are not new are left out, so that a redelivery does not
+    bring back what retention or an erasure has deleted.
+    """
+    if not rows:
+        return 0
+    by_id = {row.event_id: row for row in rows}
+    async with on.transaction() as transaction:
+        found = await transaction.fetch_all(_Q.insert, {"rows": _as_json(by_id.values())})
+        new = [by_id[row["event_id"]] for row in found]
+        new_ids = {row.event_id for row in new}
+        kept = [body for body in bodies if body.event_id in new_ids]
+        if kept:
+            await transaction.execute_many(_Q.insert_body, [_body_params(body, by_id) for body in kept])
+        if new:
+            await transaction.execute_many(_Q.add_minute, _minutes(new))
+    return len(new)
+
+
+async def get(on: Connection, event_id: str) -> RequestRow | None:
+    row = await on.fetch_one(_Q.get, {"event_id": event_id})
+    return as_row(RequestRow, row) if row else None
+
+
+async def bodies(on: Connection, event_id: str) -> list[BodyRow]:
+    """None, one or two; the request's first."""
+    return [as_row(BodyRow, row) for row in await on.fetch_all(_Q.bodies, {"event_id": event_id})]
+
+
+async def list_page(
+    on: Connection, chosen: RequestFilter, *, before: tuple[int, str] | None = None, limit: int
+) -> list[RequestRow]:
+    """Newest first. `before` is (accepted_at_ms, event_id) of the last row of the page before."""
+    at_ms, event_id = before or (None, None)
+    params = {**_filter(chosen), "before_at_ms": at_ms, "before_id": event_id, "limit": limit}
+    return [as_row(RequestRow, row) for row in await on.fetch_all(_Q.list_page, params)]
+
+
+async def count_capped(on: Connection, chosen: RequestFilter, cap: int) -> int:
+    """How many there are, but never more than `cap`: counting millions would take seconds."""
+    row = await on.fetch_one(_Q.count_capped, {**_filter(chosen), "cap": cap})
+    return int(row["n"]) if row else 0
+
+
+async def summary(on: Connection, since_ms: int, until_ms: int, project_id: str | None = None) -> RequestSummary:
+    """Sums over whole minutes: the window is widened to them. p50 and p95 are of its newest 2000 exchanges."""
+    window = {"since_ms": _minute(since_ms), "until_ms": _minute(until_ms + MINUTE_MS - 1), "project_id": project_id}
+    sums = await on.fetch_one(_Q.sums, window)
+    sample = await on.fetch_all(_Q.durations, {**window, "limit": _SAMPLE})
+    durations = sorted(row["last_byte_us"] for row in sample if row["last_byte_us"] is not None)
+    return RequestSummary(**(sums or {}), p50_us=_percentile(durations, 0.50), p95_us=_percentile(durations, 0.95))
+
+
+async def series(on: Connection, since_ms: int, until_ms: int, bucket_ms: int) -> list[tuple[int, int, int]]:
+    """(start of the bucket, exchanges, errors), oldest first; empty buckets are left out.
+
+    Buckets begin at multiples of `bucket_ms`. Whole minutes come from the sums (the window is widened to minutes),
+    anything finer from the rows: keep such windows short.
+    """
+    window = {"since_ms": since_ms, "until_ms": until_ms, "bucket_ms": bucket_ms, "limit": _MOST_BUCKETS}
+    statement = _Q.fine_series
+    if bucket_ms % MINUTE_MS == 0:
+        statement = _Q.minute_series
+        window |= {"since_ms": _minute(since_ms), "until_ms": _minute(until_ms + MINUTE_MS - 1)}
+    return [(row["bucket_ms"], row["requests"], row["errors"]) for row in await on.fetch_all(statement, window)]
+
+
+async def delete_bodies_before(on: Connection, before_ms: int, limit: int) -> int:
+    """Deletes at most `limit` bodies of exchanges accepted before then; call again while it returns `limit`."""
+    return await on.execute(_Q.delete_bodies_before, {"before_ms": before_ms, "limit": limit})
+
+
+def is_error(row: RequestRow) -> bool:
+    """Refused, failed, never ended, or cut off by the upstream. A client that leaves is no error."""
+    return row.status >= 400 or row.status < 100 or row.cut in _FAILED_CUTS
+
+
+def _as_json(rows: Iterable[RequestRow]) -> str:
+    cleaned = [{k: without_nul(v) for k, v in msgspec.structs.asdict(row).items()} for row in rows]
+    return msgspec.json.encode(cleaned).decode()
+
+
+def _body_params(body: BodyRow, by_id: dict[str, RequestRow]) -> dict[str, object]:
+    return {**msgspec.structs.asdict(body), "accepted_at_ms": by_id[body.event_id].accepted_at_ms}
+
+
+def _minutes(rows: Iterable[RequestRow]) -> list[dict[str, object]]:
+    """In the order of their key, so that two dispatchers never wait for each other crosswise."""
+    sums: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for row in rows:
+        of_minute = sums[_minute(row.accepted_at_ms), row.project_id]
+        prompt = (row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.audio_input_tokens)
+        completion = (row.output_tokens, row.reasoning_tokens, row.audio_output_tokens)
+        added = (1, int(is_error(row)), sum(n or 0 for n in prompt), sum(n or 0 for n in completion))
+        of_minute[:] = [old + new for old, new in zip(of_minute, added, strict=True)]
+    names = ("requests", "errors", "prompt_tokens", "completion_tokens")
+    return [
+        {"minute_ms": minute, "project_id": project_id, **dict(zip(names, values, strict=True))}
+        for (minute, project_id), values in sorted(sums.items())
+    ]
+
+
+def _minute(at_ms: int) -> int:
+    return at_ms // MINUTE_MS * MINUTE_MS
+
+
+def _percentile(ordered: Sequence[int], share: float) -> int | None:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
+
+
+def _filter(chosen: RequestFilter) -> dict[str, object]:
+    params = msgspec.structs.asdict(chosen)
+    prefix, status_class = params.pop("request_id"), params.pop("status_class")
+    status_from = None if status_class is None else status_class * 100
+    return {
+        **params,
+        "request_id_from": prefix or None,
+        "request_id_below": after_prefix(prefix) if prefix else None,
+        "status_from": status_from,
+        "status_below": None if status_from is None else status_from + 100,
+        "failed_from": status_from if status_class is not None and status_class >= 4 else None,
+    }

@@ -1,0 +1,165 @@
+"""SQLite as a Database: one connection that writes, a few that read, each on a thread of aiosqlite's.
+
+WAL lets them work at once, also beside other processes. Nothing is opened before the first call, and a connection
+that failed is replaced by the next call, so a folder that comes back is simply used again.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import aiosqlite
+
+from sql.database import Params, Row
+from sql.errors import StoreError, StoreUnavailable
+from sql.links import Link, LinkedDatabase
+from sql.sqlite_errors import translated
+from sql.statements import Statement
+
+T = TypeVar("T")
+_READERS: Final = 3  # each is a thread and a page cache; lookups and pages seldom need more at once
+_CHUNK_ROWS: Final = 256
+_BUSY_SHARE: Final = 0.8  # SQLite stops waiting for a lock before we stop waiting for SQLite, and says what it was
+_OLDEST: Final = (3, 38)  # RETURNING is of 3.35, ->> of 3.38
+
+
+class SqliteDatabase(LinkedDatabase):
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, timeout_ms: int, readers: int = _READERS) -> None:
+        self.path = path
+        self._timeout_ms = timeout_ms
+        self._write_seat = asyncio.Semaphore(1)
+        self._read_seats = asyncio.Semaphore(readers)
+        self._writer: list[_SqliteLink] = []
+        self._readers: list[_SqliteLink] = []
+        self._farewells: set[asyncio.Future[Any]] = set()
+
+    @asynccontextmanager
+    async def lend(self, *, writes: bool, timeout_ms: int | None = None) -> AsyncIterator[Link]:
+        seats, idle = (self._write_seat, self._writer) if writes else (self._read_seats, self._readers)
+        timeout_s = (timeout_ms or self._timeout_ms) / 1000
+        await self._sit_down(seats, timeout_s)
+        link = None
+        try:
+            link = idle.pop() if idle else await self._open(read_only=not writes)
+            link.timeout_s = timeout_s
+            yield link
+        finally:
+            if link is not None and link.is_open:
+                idle.append(link)
+            seats.release()
+
+    async def close(self) -> None:
+        for link in [*self._writer, *self._readers]:
+            link.give_away()
+        self._writer.clear()
+        self._readers.clear()
+        await asyncio.gather(*self._farewells, return_exceptions=True)
+
+    async def _sit_down(self, seats: asyncio.Semaphore, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await seats.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(f"{self.path.name}: still busy after {timeout_s:g} s; try again") from None
+
+    async def _open(self, *, read_only: bool) -> "_SqliteLink":
+        connection = aiosqlite.Connection(lambda: _connect(self.path, self._timeout_ms, read_only), _CHUNK_ROWS)
+        connection._thread.daemon = True  # a process that forgot to close must still be able to end
+        try:
+            async with asyncio.timeout(self._timeout_ms / 1000):
+                await connection
+        except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
+            raise translated(error, self.path) from error
+        return _SqliteLink(connection, self.path, self._farewells)
+
+
+class _SqliteLink:
+    def __init__(self, connection: aiosqlite.Connection, path: Path, farewells: set[asyncio.Future[Any]]) -> None:
+        self._connection = connection
+        self._path = path
+        self._farewells = farewells
+        self.timeout_s = 0.0
+        self.is_open = True
+
+    async def fetch_all(self, statement: Statement, params: Params) -> list[Row]:
+        rows = await self._answer(lambda: self._connection.execute_fetchall(statement.sqlite, params))
+        return list(rows)  # type: ignore[arg-type]
+
+    async def execute(self, statement: Statement, params: Params) -> int:
+        return await self._run(statement.sqlite, params)
+
+    async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None:
+        await self._answer(lambda: self._connection.executemany(statement.sqlite, params))
+
+    async def begin(self) -> None:
+        await self._run("BEGIN IMMEDIATE", {})
+
+    async def commit(self) -> None:
+        await self._run("COMMIT", {})
+
+    async def roll_back(self) -> None:
+        if self.is_open and self._connection.in_transaction:
+            try:
+                await self._run("ROLLBACK", {})
+            except StoreError:
+                self.give_away()
+
+    def give_away(self) -> None:
+        """Interrupts what runs on the connection's thread and closes it there."""
+        if self.is_open:
+            self.is_open = False
+            self._connection._conn.interrupt()
+            farewell = self._connection.stop()
+            if farewell is not None:
+                self._farewells.add(farewell)
+                farewell.add_done_callback(self._farewells.discard)
+
+    async def _run(self, text: str, params: Params) -> int:
+        cursor = await self._answer(lambda: self._connection.execute(text, params))
+        return cursor.rowcount
+
+    async def _answer(self, call: Callable[[], Awaitable[T]]) -> T:
+        if not self.is_open:
+            raise StoreUnavailable(f"{self._path.name}: the transaction has been given up")
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await call()
+        except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:
+            failure = translated(error, self._path)
+            if isinstance(failure, StoreUnavailable):
+                self.give_away()
+            raise failure from None  # the driver's own text may hold values of the row
+        except asyncio.CancelledError:
+            self.give_away()
+            raise
+
+
+def _connect(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection:
+    """Runs on the connection's own thread."""
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take their mode from it
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = _as_dict
+        connection.execute(f"PRAGMA busy_timeout = {int(timeout_ms * _BUSY_SHARE)}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
+    return dict(zip([column[0] for column in cursor.description], row, strict=True))
