@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import Final
 
-TOKEN_PREFIX: Final = "sk-"
+TOKEN_PREFIX: Final = "sk-"  # noqa: S105 - a prefix is no secret
 _TOKEN_BYTES: Final = 32  # 256 random bits: nothing to guess, and no time in it
 
 

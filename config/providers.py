@@ -1,81 +1,40 @@
 """`providers.yaml`: which upstreams there are, what may be called there and how they want to be authenticated.
 
 The schema is the Go program's `api_providers.yaml` (`default_api`, `apis.<name>`), extended by `auth`, `dialect`,
-`path_prefix` and the single timeouts. A broken file stops the start: it never falls back to something more permissive.
+`path_prefix` and the single timeouts. A broken file stops the start, with every mistake and its line: it never falls
+back to something more permissive.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
+from config.durations import duration_ms
 from config.errors import ConfigError
+from config.provider import Auth, Connection, Dialect, Provider, Providers, Timeouts
+from config.yaml_lines import Document
 
-Dialect = Literal["openai", "anthropic", "gemini"]
-RESERVED_NAMES = frozenset({"v1", "manage", "health", "live", "ready", "metrics", "admin"})
-SHIPPED_FILE = Path(__file__).with_name("providers.yaml")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+__all__ = ["SHIPPED_FILE", "Auth", "Connection", "Dialect", "Provider", "Providers", "Timeouts", "load_providers"]
 
-
-class Auth(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the provider's own SDK puts its key; the client's token is looked for in the same place."""
-
-    header: str = "authorization"
-    """Lower-case header name."""
-    scheme: str = "Bearer"
-    """Word before the key; empty when the header holds the key alone."""
-    query: str = ""
-    """Query parameter that may carry the key instead (Gemini's `key`)."""
-
-
-class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, rename={"connect_ms": "connect", "response_header_ms": "response_header", "idle_ms": "idle", "total_ms": "total"}):
-    """Milliseconds; 0 switches one off. In the file they are Go durations: `500ms`, `30s`, `1m30s`."""
-
-    connect_ms: int = 10_000
-    response_header_ms: int = 300_000
-    """Reasoning models may think for minutes before their head."""
-    idle_ms: int = 300_000
-    """Between two pieces of a body."""
-    total_ms: int = 0
-    """Off: a stream of an hour must live."""
+RESERVED_NAMES: Final = frozenset({"v1", "manage", "health", "live", "ready", "metrics", "admin"})
+SHIPPED_FILE: Final = Path(__file__).with_name("providers.yaml")
+_T = TypeVar("_T")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_BASE_URL: Final = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
+_WORD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 token: a method, a header's name
+_PLACE: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]+)`")
+_NO_EFFECT: Final = {
+    "timeouts": ("request", "flush_interval"),
+    "connection": ("max_idle_conns", "max_idle_conns_per_host"),
+}
 
 
-class Connection(Struct, frozen=True, forbid_unknown_fields=True):
-    max_connections: Annotated[int, Meta(ge=1)] = 1000
-    keepalive_ms: Annotated[int, Meta(ge=0)] = 60_000
-
-
-class Provider(Struct, frozen=True, kw_only=True):
-    """A configured way to a provider, checked. `base_url` has no trailing slash; its path is kept."""
-
-    name: str
-    base_url: str
-    dialect: Dialect
-    auth: Auth
-    path_prefix: str
-    """Put between base_url and the client's path."""
-    allowed_endpoints: tuple[str, ...]
-    """Boundary-aware prefixes (`/v1/models` admits `/v1/models/x`, not `/v1/modelsX`) or globs (`/v1/threads/*/runs`)."""
-    allowed_methods: tuple[str, ...]
-    param_whitelist: dict[str, tuple[str, ...]]
-    """Top-level JSON field to the globs that its value must match one of."""
-    allowed_origins: tuple[str, ...]
-    required_headers: tuple[str, ...]
-    timeouts: Timeouts
-    connection: Connection
-
-
-class Providers(Struct, frozen=True):
-    default: Provider
-    by_name: dict[str, Provider]
-
-
-class _ApiEntry(Struct, frozen=True, forbid_unknown_fields=True):
+class _Api(Struct, frozen=True, forbid_unknown_fields=True):
     """One `apis.<name>` as written."""
 
     base_url: str
@@ -93,27 +52,25 @@ class _ApiEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
     default_api: str
-    apis: Annotated[dict[str, _ApiEntry], Meta(min_length=1)]
+    apis: Annotated[dict[str, Any], Meta(min_length=1)]
 
 
 def load_providers(path: Path, default: str = "") -> Providers:
-    """Reads and checks the file; `default` overrides its `default_api`. Raises ConfigError with file, line, reason."""
-    text = _read(path)
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError([f"{where}: not YAML: {error.problem}"]) from error
-    try:
-        file = msgspec.convert(_durations_in_ms(raw), _File)
-    except msgspec.ValidationError as error:
-        reason, _, at = str(error).partition(" - at `")
-        raise ConfigError([f"{path}:{_line_of(node, at.rstrip('`'))}: {reason}{f' (at {at[:-1]})' if at else ''}"]) from error
-    except ValueError as error:
-        raise ConfigError([f"{path}: {error}"]) from error
-    return _checked(file, path, node, default)
+    """Reads and checks the file; `default` overrides its `default_api`. Raises ConfigError: file, line, reason."""
+    document = Document(str(path), _read(path))
+    mistakes: list[str] = []
+    file = _convert(document, (), document.value, _File, mistakes)
+    if file is None:
+        raise ConfigError(mistakes)
+    read = {name: _api(document, name, raw, mistakes) for name, raw in file.apis.items()}
+    wanted = default or file.default_api
+    if wanted not in read:
+        origin = "DEFAULT_API_PROVIDER" if default else f"{document.where(['default_api'])}: default_api"
+        mistakes.append(f"{origin} is {wanted!r}; the file has {', '.join(sorted(read))}")
+    by_name = {name: provider for name, provider in read.items() if provider is not None}
+    if mistakes:
+        raise ConfigError(mistakes)
+    return Providers(default=by_name[wanted], by_name=by_name)
 
 
 def _read(path: Path) -> str:
@@ -123,26 +80,78 @@ def _read(path: Path) -> str:
         raise ConfigError([f"{path}: the providers file cannot be read ({error}); set API_CONFIG_PATH"]) from error
 
 
-def _checked(file: _File, path: Path, node: yaml.Node | None, default: str) -> Providers:
-    mistakes = []
-    for name, api in file.apis.items():
-        line = _line_of(node, f"$.apis.{name}")
-        if name in RESERVED_NAMES or not _NAME.match(name):
-            mistakes.append(f"{path}:{line}: provider name {name!r} is reserved or not [a-z0-9_-]")
-        if not re.match(r"https?://[^/\s?#@]+(/[^\s?#]*)?\Z", api.base_url):
-            line = _line_of(node, f"$.apis.{name}.base_url")
-            mistakes.append(f"{path}:{line}: base_url of {name} must be http(s)://host[:port][/path], without user or query")
-    wanted = default or file.default_api
-    if wanted not in file.apis:
-        origin = "DEFAULT_API_PROVIDER" if default else f"{path}:{_line_of(node, '$.default_api')}: default_api"
-        mistakes.append(f"{origin} is {wanted!r}; the file has {', '.join(sorted(file.apis))}")
-    if mistakes:
-        raise ConfigError(mistakes)
-    by_name = {name: _provider(name, api) for name, api in file.apis.items()}
-    return Providers(default=by_name[wanted], by_name=by_name)
+def _api(document: Document, name: str, raw: Any, mistakes: list[str]) -> Provider | None:
+    place = ("apis", name)
+    api = _convert(document, place, _in_our_words(document, name, raw, mistakes), _Api, mistakes)
+    if name in RESERVED_NAMES or not _NAME.fullmatch(name):
+        mistakes.append(f"{document.where(place)}: provider name {name!r} is reserved or not [a-z0-9_-]")
+    if api is None:
+        return None
+    mistakes += [f"{document.where((*place, *keys))}: {reason} (apis.{name})" for keys, reason in _wrong_in(api)]
+    return _provider(name, api)
 
 
-def _provider(name: str, api: _ApiEntry) -> Provider:
+def _convert(document: Document, place: tuple[str, ...], raw: Any, kind: type[_T], mistakes: list[str]) -> _T | None:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        reason, _, at = str(error).partition(" - at `$")
+        keys = [name or int(index) for name, index in _PLACE.findall(at)]
+        unknown = _UNKNOWN.findall(reason)
+        shown = ".".join(place) + at.rstrip("`")
+        mistakes.append(f"{document.where((*place, *keys, *unknown))}: {reason}{f' (at {shown})' if shown else ''}")
+        return None
+
+
+def _in_our_words(document: Document, name: str, raw: Any, mistakes: list[str]) -> Any:
+    """Durations in milliseconds, and without the names of the Go program that had no effect there."""
+    if not isinstance(raw, dict):
+        return raw
+    raw = {**raw, **{part: _without(raw[part], names) for part, names in _NO_EFFECT.items() if part in raw}}
+    timeouts = raw.get("timeouts")
+    if isinstance(timeouts, dict):
+        raw["timeouts"] = {}
+        for key, text in timeouts.items():
+            try:
+                raw["timeouts"][key] = duration_ms(str(text))
+            except ValueError as error:
+                mistakes.append(f"{document.where(('apis', name, 'timeouts', str(key)))}: {error}")
+        _keep_alive(raw)
+    return raw
+
+
+def _without(part: Any, names: tuple[str, ...]) -> Any:
+    return {k: v for k, v in part.items() if k not in names} if isinstance(part, dict) else part
+
+
+def _keep_alive(raw: dict[str, Any]) -> None:
+    """The Go program's `timeouts.idle_connection` is our `connection.keepalive_ms`."""
+    idle = raw["timeouts"].pop("idle_connection", None)
+    connection = raw.setdefault("connection", {})
+    if idle is not None and isinstance(connection, dict):
+        raw["connection"] = {"keepalive_ms": idle, **connection}
+
+
+def _wrong_in(api: _Api) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What the types let through: the place within the entry, and the reason."""
+    if not _BASE_URL.fullmatch(api.base_url):
+        yield ("base_url",), "base_url must be http(s)://host[:port][/path], without user or query"
+    if api.path_prefix and not api.path_prefix.startswith("/"):
+        yield ("path_prefix",), "path_prefix must begin with /"
+    for index, endpoint in enumerate(api.allowed_endpoints):
+        if not endpoint.startswith("/"):
+            yield ("allowed_endpoints", index), f"endpoint {endpoint!r} must begin with /"
+    for index, method in enumerate(api.allowed_methods):
+        if not _WORD.fullmatch(method):
+            yield ("allowed_methods", index), f"{method!r} is no method"
+    for index, header in enumerate(api.required_headers):
+        if not _WORD.fullmatch(header):
+            yield ("required_headers", index), f"{header!r} is no header's name"
+    if not _WORD.fullmatch(api.auth.header):
+        yield ("auth", "header"), f"{api.auth.header!r} is no header's name"
+
+
+def _provider(name: str, api: _Api) -> Provider:
     return Provider(
         name=name,
         base_url=api.base_url.rstrip("/"),
@@ -150,54 +159,10 @@ def _provider(name: str, api: _ApiEntry) -> Provider:
         auth=msgspec.structs.replace(api.auth, header=api.auth.header.lower()),
         path_prefix=api.path_prefix.rstrip("/"),
         allowed_endpoints=tuple(api.allowed_endpoints),
-        allowed_methods=tuple(m.upper() for m in api.allowed_methods),
-        param_whitelist={k: tuple(v) for k, v in api.param_whitelist.items()},
+        allowed_methods=tuple(method.upper() for method in api.allowed_methods),
+        param_whitelist={field: tuple(globs) for field, globs in api.param_whitelist.items()},
         allowed_origins=tuple(api.allowed_origins),
-        required_headers=tuple(h.lower() for h in api.required_headers),
+        required_headers=tuple(header.lower() for header in api.required_headers),
         timeouts=api.timeouts,
         connection=api.connection,
     )
-
-
-def duration_ms(text: str) -> int:
-    """A Go duration (`1m30s`) in milliseconds. Raises ValueError."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(n + u for n, u in parts) != text:
-        raise ValueError(f"{text!r} is no duration such as 500ms, 30s or 1m30s")
-    return int(sum(float(number) * _UNIT_MS[unit] for number, unit in parts))
-
-
-def _durations_in_ms(raw: Any) -> Any:
-    """Duration texts become milliseconds; names that only the Go program had are left out where they had no effect."""
-    if not isinstance(raw, dict) or not isinstance(raw.get("apis"), dict):
-        return raw
-    apis = {}
-    for name, api in raw["apis"].items():
-        if isinstance(api, dict):
-            api = dict(api)
-            if isinstance(api.get("timeouts"), dict):
-                api["timeouts"] = {
-                    k: duration_ms(str(v)) for k, v in api["timeouts"].items() if k not in ("request", "flush_interval", "idle_connection")
-                }
-            if isinstance(api.get("connection"), dict):
-                api["connection"] = {
-                    k: v for k, v in api["connection"].items() if k not in ("max_idle_conns", "max_idle_conns_per_host")
-                }
-        apis[name] = api
-    return {**raw, "apis": apis}
-
-
-def _line_of(node: yaml.Node | None, path: str) -> int:
-    """Line of the deepest part of `$.apis.openai.base_url` that the document has."""
-    line = 1
-    for part in path.removeprefix("$").strip(".").split("."):
-        key = part.split("[", 1)[0]
-        if not isinstance(node, yaml.MappingNode):
-            break
-        for key_node, value_node in node.value:
-            if key_node.value == key:
-                line, node = key_node.start_mark.line + 1, value_node
-                break
-        else:
-            break
-    return line

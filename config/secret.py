@@ -24,7 +24,7 @@ class Secret:
 
     def matches(self, candidate: str) -> bool:
         """Whether `candidate` is the secret, without telling by timing how much of it was right."""
-        return hmac.compare_digest(self._value.encode(), candidate.encode())
+        return hmac.compare_digest(_bytes(self._value), _bytes(candidate))
 
     def __repr__(self) -> str:
         return MASK
@@ -53,4 +53,10 @@ def obfuscate(value: str) -> str:
         return "*" * len(value)
     if len(value) <= 12:
         return value[:2] + "*" * (len(value) - 2)
+    if len(value) < 24:  # half of it at the most
+        return f"{value[:3]}...{value[-3:]}"
     return f"{value[:8]}...{value[-4:]}"
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")

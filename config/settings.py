@@ -4,7 +4,7 @@ Names are those of the Go llm-proxy where it has them. A field's variable is its
 `env=` says otherwise; durations end in their unit. Read with `config.load.load_settings`.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,17 +37,27 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[str, ...], about("Networks (CIDR) whose X-Forwarded-For and -Proto are believed, separated by commas.")
     ] = ()
     manage_rate_per_minute: Annotated[
-        int, about("Requests a minute and address that /manage answers; 0 is no limit.", env="LLM_PROXY_MANAGE_RPM", ge=0)
+        int,
+        about("Requests a minute and address that /manage answers; 0 is no limit.", env="LLM_PROXY_MANAGE_RPM", ge=0),
     ] = 600
     login_rate_per_minute: Annotated[
-        int, about("Failed sign-ins a minute and address before the admin and /manage say 429.", env="LLM_PROXY_LOGIN_RPM", ge=1)
+        int,
+        about(
+            "Failed sign-ins a minute and address before the admin and /manage say 429.",
+            env="LLM_PROXY_LOGIN_RPM",
+            ge=1,
+        ),
     ] = 10
 
-    listen_addr: Annotated[str, about("Where the proxy and /manage listen: `:8080` or `127.0.0.1:8080`.", group="Listening")] = ":8080"
+    listen_addr: Annotated[
+        str, about("Where the proxy and /manage listen: `:8080` or `127.0.0.1:8080`.", group="Listening")
+    ] = ":8080"
     admin_ui_listen_addr: Annotated[str, about("Where the admin listens.")] = ":8081"
     metrics_addr: Annotated[str, about("Moves /metrics to a listener of its own; empty leaves it on LISTEN_ADDR.")] = ""
     enable_metrics: Annotated[bool, about("Serve /metrics at all.")] = True
-    metrics_path: Annotated[str, about("Path of the JSON metrics; Prometheus text lies below it at /prometheus.")] = "/metrics"
+    metrics_path: Annotated[str, about("Path of the JSON metrics; Prometheus text lies below it at /prometheus.")] = (
+        "/metrics"
+    )
     workers: Annotated[int, about("Proxy worker processes.", env="LLM_PROXY_WORKERS", ge=1, le=64)] = 1
     drain_s: Annotated[
         int, about("Seconds that running requests may take to end after SIGTERM.", env="LLM_PROXY_DRAIN_S", ge=0)
@@ -55,27 +65,55 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     data_dir: Annotated[str, about("Databases, spool, embedded log and sockets lie here.", group="Storage")] = "./data"
     db_driver: Annotated[DbDriver, about("sqlite or postgres.")] = "sqlite"
-    database_path: Annotated[str, about("The SQLite file; empty is DATA_DIR/llm-proxy.db. records.db lies beside it.")] = ""
-    database_url: Annotated[Secret | None, about("postgresql://user:password@host:5432/name, when DB_DRIVER=postgres.")] = None
+    database_path: Annotated[
+        str, about("The SQLite file; empty is DATA_DIR/llm-proxy.db. records.db lies beside it.")
+    ] = ""
+    database_url: Annotated[
+        Secret | None, about("postgresql://user:password@host:5432/name, when DB_DRIVER=postgres.")
+    ] = None
     database_pool_size: Annotated[int, about("Connections to PostgreSQL per process.", ge=1)] = 10
-    database_timeout_ms: Annotated[int, about("How long one statement or a wait for a connection may take.", env="LLM_PROXY_DATABASE_TIMEOUT_MS", ge=10)] = 5000
+    database_timeout_ms: Annotated[
+        int,
+        about(
+            "How long one statement or a wait for a connection may take.", env="LLM_PROXY_DATABASE_TIMEOUT_MS", ge=10
+        ),
+    ] = 5000
     retention_days: Annotated[int, about("Days after which recorded bodies are deleted; 0 keeps them.", ge=0)] = 30
 
     api_config_path: Annotated[str, about("The providers file; empty is the one that is shipped.", group="Proxy")] = ""
     default_api_provider: Annotated[str, about("The provider behind /v1; empty is the file's `default_api`.")] = ""
     processors: Annotated[
-        tuple[str, ...], about("Processors of the pipeline to run, separated by commas; empty runs all. The order is fixed.", env="LLM_PROXY_PROCESSORS")
+        tuple[str, ...],
+        about(
+            "Processors of the pipeline to run, separated by commas; empty runs all. The order is fixed.",
+            env="LLM_PROXY_PROCESSORS",
+        ),
     ] = ()
-    max_request_body_bytes: Annotated[int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)] = 512 * 1024 * 1024
+    max_request_body_bytes: Annotated[
+        int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)
+    ] = 512 * 1024 * 1024
     token_stale_s: Annotated[
-        int, about("Seconds that a known token without a quota keeps working while the database is away.", env="LLM_PROXY_TOKEN_STALE_S", ge=0)
+        int,
+        about(
+            "Seconds that a known token without a quota keeps working while the database is away.",
+            env="LLM_PROXY_TOKEN_STALE_S",
+            ge=0,
+        ),
     ] = 600
-    changes_poll_ms: Annotated[int, about("How often a worker asks what to forget.", env="LLM_PROXY_CHANGES_POLL_MS", ge=10)] = 250
-    usage_flush_ms: Annotated[int, about("How often counts of tokens without a quota are written.", env="LLM_PROXY_USAGE_FLUSH_MS", ge=10)] = 1000
+    changes_poll_ms: Annotated[
+        int, about("How often a worker asks what to forget.", env="LLM_PROXY_CHANGES_POLL_MS", ge=10)
+    ] = 250
+    usage_flush_ms: Annotated[
+        int, about("How often counts of tokens without a quota are written.", env="LLM_PROXY_USAGE_FLUSH_MS", ge=10)
+    ] = 1000
 
     event_bus: Annotated[
         EventBus | None,
-        about("embedded (default without Redis), redis-streams (default with it) or in-memory (nothing survives).", env="LLM_PROXY_EVENT_BUS", group="Events"),
+        about(
+            "embedded (default without Redis), redis-streams (default with it) or in-memory (nothing survives).",
+            env="LLM_PROXY_EVENT_BUS",
+            group="Events",
+        ),
     ] = None
     redis_url: Annotated[Secret | None, about("redis://user:password@host:6379/0 or rediss://.")] = None
     redis_addr: Annotated[str, about("host:port, when REDIS_URL is not set.")] = ""
@@ -83,16 +121,34 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     redis_password: Annotated[Secret | None, about("Password, with REDIS_ADDR.")] = None
     record: Annotated[
         RecordMode,
-        about("os: survives any process's death; disk: also power loss; async: does not wait at all.", env="LLM_PROXY_RECORD"),
+        about(
+            "os: survives any process's death; disk: also power loss; async: does not wait at all.",
+            env="LLM_PROXY_RECORD",
+        ),
     ] = "os"
-    spool_max_bytes: Annotated[int, about("Bound of all spools together.", env="LLM_PROXY_SPOOL_MAX_BYTES", ge=1024 * 1024)] = 4 * 1024**3
-    spool_segment_bytes: Annotated[int, about("Size of one preallocated spool segment.", env="LLM_PROXY_SPOOL_SEGMENT_BYTES", ge=64 * 1024)] = 32 * 1024**2
-    spool_when_full: Annotated[WhenFull, about("drop: serve and count the loss; reject: answer 503.", env="LLM_PROXY_SPOOL_WHEN_FULL")] = "drop"
-    spool_retain: Annotated[Retain, about("When spooled events may go: delivered to all backends, or in the bus.", env="LLM_PROXY_SPOOL_RETAIN")] = "delivered"
-    spool_sync_ms: Annotated[int, about("How often the spool is synced to disk with record=os.", env="LLM_PROXY_SPOOL_SYNC_MS", ge=1)] = 50
+    spool_max_bytes: Annotated[
+        int, about("Bound of all spools together.", env="LLM_PROXY_SPOOL_MAX_BYTES", ge=1024 * 1024)
+    ] = 4 * 1024**3
+    spool_segment_bytes: Annotated[
+        int, about("Size of one preallocated spool segment.", env="LLM_PROXY_SPOOL_SEGMENT_BYTES", ge=64 * 1024)
+    ] = 32 * 1024**2
+    spool_when_full: Annotated[
+        WhenFull, about("drop: serve and count the loss; reject: answer 503.", env="LLM_PROXY_SPOOL_WHEN_FULL")
+    ] = "drop"
+    spool_retain: Annotated[
+        Retain,
+        about("When spooled events may go: delivered to all backends, or in the bus.", env="LLM_PROXY_SPOOL_RETAIN"),
+    ] = "delivered"
+    spool_sync_ms: Annotated[
+        int, about("How often the spool is synced to disk with record=os.", env="LLM_PROXY_SPOOL_SYNC_MS", ge=1)
+    ] = 50
     observability_enabled: Annotated[bool, about("Record exchanges at all.")] = True
-    observability_max_request_body_bytes: Annotated[int, about("Bytes of a request body that are recorded.", ge=0)] = 65_536
-    observability_max_response_body_bytes: Annotated[int, about("Bytes of a response body that are recorded.", ge=0)] = 262_144
+    observability_max_request_body_bytes: Annotated[int, about("Bytes of a request body that are recorded.", ge=0)] = (
+        65_536
+    )
+    observability_max_response_body_bytes: Annotated[
+        int, about("Bytes of a response body that are recorded.", ge=0)
+    ] = 262_144
 
     dispatcher_backends: Annotated[
         tuple[str, ...], about("Where events go, separated by commas: database, file.", group="Dispatcher")
@@ -100,11 +156,23 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     file_event_log: Annotated[str, about("Path of a JSONL file; turns the file backend on.")] = ""
     dispatcher_batch_size: Annotated[int, about("Events per delivery.", ge=1, le=10_000)] = 100
     dispatcher_min_idle_ms: Annotated[
-        int, about("Lease of a delivery: after this long without a heartbeat others may claim it.", env="LLM_PROXY_DISPATCHER_MIN_IDLE_MS", ge=50)
+        int,
+        about(
+            "Lease of a delivery: after this long without a heartbeat others may claim it.",
+            env="LLM_PROXY_DISPATCHER_MIN_IDLE_MS",
+            ge=50,
+        ),
     ] = 30_000
-    dispatcher_backoff_ms: Annotated[int, about("First step of the retry backoff (full jitter, doubling).", env="LLM_PROXY_DISPATCHER_BACKOFF_MS", ge=1)] = 500
-    dispatcher_backoff_max_ms: Annotated[int, about("Longest retry backoff.", env="LLM_PROXY_DISPATCHER_BACKOFF_MAX_MS", ge=1)] = 60_000
-    dispatcher_timeout_ms: Annotated[int, about("How long one delivery may take.", env="LLM_PROXY_DISPATCHER_TIMEOUT_MS", ge=10)] = 10_000
+    dispatcher_backoff_ms: Annotated[
+        int,
+        about("First step of the retry backoff (full jitter, doubling).", env="LLM_PROXY_DISPATCHER_BACKOFF_MS", ge=1),
+    ] = 500
+    dispatcher_backoff_max_ms: Annotated[
+        int, about("Longest retry backoff.", env="LLM_PROXY_DISPATCHER_BACKOFF_MAX_MS", ge=1)
+    ] = 60_000
+    dispatcher_timeout_ms: Annotated[
+        int, about("How long one delivery may take.", env="LLM_PROXY_DISPATCHER_TIMEOUT_MS", ge=10)
+    ] = 10_000
 
     log_level: Annotated[LogLevel, about("debug, info, warning or error.", group="Logs")] = "info"
     log_format: Annotated[LogFormat, about("json or console.")] = "json"
@@ -156,23 +224,3 @@ def _as_text(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
     return str(default)
-
-
-# Variables of the Go program that have no effect here. A `.env` that still holds them works; `doctor` lists them.
-RETIRED: Final = frozenset(
-    """REQUEST_TIMEOUT MAX_REQUEST_SIZE MAX_CONCURRENT_REQUESTS API_ENV ENABLE_STREAMING ADMIN_UI_PATH ADMIN_UI_ENABLED
-    ADMIN_UI_TEMPLATE_DIR ADMIN_UI_API_BASE_URL CORS_ALLOWED_ORIGINS CORS_ALLOWED_METHODS CORS_ALLOWED_HEADERS
-    CORS_MAX_AGE GLOBAL_RATE_LIMIT IP_RATE_LIMIT TOKEN_CLEANUP_INTERVAL LLM_PROXY_ENFORCE_PROJECT_ACTIVE
-    LLM_PROXY_ACTIVE_CACHE_TTL LLM_PROXY_ACTIVE_CACHE_MAX LLM_PROXY_API_KEY_CACHE_TTL LLM_PROXY_API_KEY_CACHE_MAX
-    DATABASE_MAX_IDLE_CONNS DATABASE_CONN_MAX_LIFETIME OPENAI_API_URL OBSERVABILITY_BUFFER_SIZE
-    CACHE_STATS_BUFFER_SIZE USAGE_STATS_BUFFER_SIZE AUDIT_ENABLED AUDIT_LOG_FILE AUDIT_CREATE_DIR AUDIT_STORE_IN_DB
-    LOG_FILE DEBUG DAEMON PID_FILE MANAGEMENT_API_BASE_URL LOG_BINARY_RESPONSES REDIS_STREAM_MAX_LEN
-    REDIS_CONSUMER_NAME HTTP_CACHE_ENABLED HTTP_CACHE_BACKEND HTTP_CACHE_STREAM_RESPONSES HTTP_CACHE_DEFAULT_TTL
-    HTTP_CACHE_MAX_OBJECT_BYTES REDIS_CACHE_URL REDIS_CACHE_KEY_PREFIX REDIS_CACHE_POOL_SIZE REDIS_CACHE_TIMEOUT
-    REDIS_SCAN_COUNT REDIS_STREAM_KEY REDIS_CONSUMER_GROUP REDIS_STREAM_BLOCK_TIME REDIS_STREAM_CLAIM_TIME
-    REDIS_STREAM_BATCH_SIZE DISTRIBUTED_RATE_LIMIT_ENABLED DISPATCHER_SERVICE DISPATCHER_ENDPOINT DISPATCHER_BUFFER
-    DISPATCHER_DETACH LLM_PROXY_DISPATCHER_VERBOSE""".split()
-)
-
-# Variables that other parts of the CLI read: known in a `.env`, but no setting of the server.
-FOREIGN: Final = frozenset("OPENAI_API_KEY ANTHROPIC_API_KEY GEMINI_API_KEY PROXY_URL PROXY_TOKEN MODEL ENV".split())
