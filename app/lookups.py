@@ -44,8 +44,10 @@ class Lookups:
         self._tokens = bounded_region(_TOKENS_KEPT)
         self._projects = bounded_region(_PROJECTS_KEPT)
         self._last_change: int | None = None
-        self._forgotten = 0
-        """Rises with every forgetting: a row that was read before it is not remembered after it."""
+        self._reads: dict[str, int] = {}
+        """Keys that are being read just now, and by how many."""
+        self._outdated: set[str] = set()
+        """Those of them that changed meanwhile: what is read is used once and not remembered."""
         self.store_is_away = False
         self.knows_tokens = False
         """Some token has been read since the start: without the database this worker can still serve."""
@@ -83,16 +85,25 @@ class Lookups:
         remembered = region.get(key)
         if remembered is not NO_VALUE and self._is_fresh(remembered):
             return remembered[0]
-        seen = self._forgotten
         try:
             if self.store_is_away:
                 raise StoreError("known to be away")
-            value = await read()
+            return await self._read(region, key, read)
         except StoreError as error:
             return self._stale(remembered, error)
-        if seen == self._forgotten:
-            region.set(key, (value, time.monotonic()))
-        return value
+
+    async def _read(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
+        self._reads[key] = self._reads.get(key, 0) + 1
+        try:
+            value = await read()
+            if key not in self._outdated:
+                region.set(key, (value, time.monotonic()))
+            return value
+        finally:
+            self._reads[key] -= 1
+            if not self._reads[key]:
+                del self._reads[key]
+                self._outdated.discard(key)
 
     def _is_fresh(self, remembered: _Remembered) -> bool:
         value, read_at = remembered
@@ -134,7 +145,8 @@ class Lookups:
             self._last_change = rows[-1].id
 
     def _forget(self, change: ChangeRow) -> None:
-        self._forgotten += 1
+        if change.key in self._reads:
+            self._outdated.add(change.key)
         if change.kind == "token":
             self._tokens.delete(change.key)
         elif change.kind == "project":
@@ -143,7 +155,7 @@ class Lookups:
             self._forget_all()  # a kind that a newer program writes: forgetting too much is safe
 
     def _forget_all(self) -> None:
-        self._forgotten += 1
+        self._outdated.update(self._reads)
         self._tokens = bounded_region(_TOKENS_KEPT)
         self._projects = bounded_region(_PROJECTS_KEPT)
 

@@ -14,16 +14,14 @@ from types import FrameType
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from app.children import die_with_parent
 from app.endpoint import Endpoint
-from app.exposition import as_json, as_prometheus
 from app.health import Health
 from app.lookups import Lookups
-from app.metrics import Metrics, collected
+from app.metrics import Metrics
+from app.metrics_routes import MetricsRoutes, metrics_folder
 from app.pipeline import Parts, build_pipeline, check_names
 from app.recorder import Recorder
 from app.upstreams.aiohttp_upstream import AiohttpUpstreams
@@ -60,7 +58,7 @@ class Worker:
         self._providers = providers_of(settings)
         self._metrics = Metrics()
         self._name = new_id()
-        self._metrics_folder = paths.run_dir(settings) / "metrics"
+        self._metrics_folder = metrics_folder(settings)
 
     def app(self) -> Starlette:
         return Starlette(lifespan=self._lifespan)
@@ -83,7 +81,9 @@ class Worker:
             stack.push_async_callback(upstreams.close)
             endpoint = self._endpoint(lookups, counts, upstreams, spool)
             health = Health(stores, lookups, spool)
-            app.router.routes[:] = self._routes(endpoint, health, stores)
+            manage_stores = open_stores(self._settings)  # a pool of its own: bulk work there must not starve the proxy
+            stack.push_async_callback(manage_stores.close)
+            app.router.routes[:] = self._routes(endpoint, health, manage_stores)
             _on_stop_signal(lambda: _drain(endpoint, health))
             await stack.enter_async_context(
                 _running(lookups.follow_changes(), counts.flush_regularly(), self._report(spool, lookups))
@@ -131,24 +131,15 @@ class Worker:
             Route("/health", health.health),
             Route("/ready", health.ready),
             Route("/live", health.live),
-            *([] if self._settings.metrics_addr or not self._settings.enable_metrics else self.metrics_routes()),
+            *self._metrics_routes(),
             *self._extra_routes(stores),
             Route("/{path:path}", endpoint),  # the proxy itself: last, and everything that is left
         ]
 
-    def metrics_routes(self) -> list[BaseRoute]:
-        path = self._settings.metrics_path
-        return [Route(path, self._metrics_json), Route(f"{path}/prometheus", self._metrics_text)]
-
-    async def _metrics_json(self, request: Request) -> Response:
-        snapshot = collected(self._metrics_folder, self._metrics, self._name)
-        return JSONResponse(as_json(snapshot, self._metrics.uptime_s))
-
-    async def _metrics_text(self, request: Request) -> Response:
-        snapshot = collected(self._metrics_folder, self._metrics, self._name)
-        return PlainTextResponse(
-            as_prometheus(snapshot, self._metrics.uptime_s), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+    def _metrics_routes(self) -> list[Route]:
+        if self._settings.metrics_addr or not self._settings.enable_metrics:
+            return []
+        return MetricsRoutes(self._settings, self._metrics, self._name).routes()
 
     async def _report(self, spool: Spool | None, lookups: Lookups) -> None:
         """Writes this worker's numbers for the others' scrapes, once a second."""

@@ -33,9 +33,10 @@ class BoundedMemory(CacheBackend):
         self._entries.pop(key, None)
 
 
-register_backend("llm_proxy.bounded_memory", __name__, "BoundedMemory")
+register_backend("llm_proxy.bounded_memory", __name__, "BoundedMemory")  # type: ignore[no-untyped-call]
 
 
 def bounded_region(size: int) -> CacheRegion:
     """A region that keeps `size` entries and lets none expire by itself: whoever reads says how old one may be."""
-    return make_region().configure("llm_proxy.bounded_memory", arguments={"size": size})
+    region: CacheRegion = make_region()
+    return region.configure("llm_proxy.bounded_memory", arguments={"size": size})

@@ -73,13 +73,8 @@ class Metrics:
     """The numbers of this worker."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
         self.now = Snapshot(pid=os.getpid())
         self.inflight = 0
-
-    @property
-    def uptime_s(self) -> float:
-        return time.monotonic() - self.started
 
     def count(self, key: str, by: int = 1) -> None:
         counters = self.now.counters
@@ -113,10 +108,11 @@ class Metrics:
         fresh.replace(target)
 
 
-def collected(folder: Path, own: Metrics, worker: str) -> Snapshot:
-    """The sum over all workers that ever ran in this server, this one as of now."""
+def collected(folder: Path, own: Metrics | None, worker: str) -> Snapshot:
+    """The sum over all workers that ever ran in this server; the one that answers, if it is one, as of now."""
     total = Snapshot()
-    _add(total, own.now, is_alive=True)
+    if own is not None:
+        _add(total, own.now, is_alive=True)
     for path in sorted(folder.glob("*.json")):
         if path.stem == worker:
             continue

@@ -16,8 +16,9 @@ from types import FrameType
 
 from msgspec import Struct
 
-from app.addresses import Address, answers
 from app.children import Ended, become_subreaper, reap, signal_group, signal_one, spawn
+from app.ports import answers
+from config.addresses import Address
 from config.logs import log
 
 logger = logging.getLogger(__name__)

@@ -39,7 +39,10 @@ class Transcription:
         self.is_stream = False
 
     def head(self, exchange: Exchange, status: int, headers: Headers) -> None:
-        """The reply's head. Usage is looked for only in what an upstream said with success."""
+        """The reply's head. Usage is looked for only in what an upstream says with success to a POST.
+
+        A GET of a stored reply tells the usage of its making again, which would be counted twice.
+        """
         self.status = status
         for name, value in headers:
             if name == b"content-type":
@@ -47,7 +50,7 @@ class Transcription:
                 self.is_stream = value.startswith(EVENT_STREAM)
             elif name == b"content-encoding":
                 self.content_encoding = value.decode("latin-1")
-        if exchange.facts.upstream_head_ns is not None and status < 400 and exchange.method != "HEAD":
+        if exchange.facts.upstream_head_ns is not None and status < 400 and exchange.method == "POST":
             self._reader = ReplyReader(
                 exchange.provider.dialect, exchange.path, self.content_type, self.content_encoding
             )

@@ -10,7 +10,7 @@ import logging
 from config.logs import log
 from sql.errors import StoreError
 from sql.repositories import tokens
-from sql.repositories.tokens import TokenUsage
+from sql.rows import TokenUsage
 from sql.stores import Stores
 
 logger = logging.getLogger(__name__)

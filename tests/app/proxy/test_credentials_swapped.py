@@ -38,7 +38,9 @@ def test_the_token_is_taken_from_where_the_providers_sdk_puts_its_key(
 @pytest.mark.parametrize("target", ["/v1/models", "/anthropic/v1/models", "/gemini/v1beta/models", "/azure/openai/x"])
 def test_no_credential_of_the_client_reaches_an_upstream(proxy: Proxy, upstream: Upstream, target: str) -> None:
     secrets = {name: f"canary-{name}" for name in CREDENTIAL_HEADERS if name != "authorization"}
-    secrets["x-goog-api-key" if "gemini" in target else "x-api-key" if "anthropic" in target else "api-key"] = proxy.token
+    secrets["x-goog-api-key" if "gemini" in target else "x-api-key" if "anthropic" in target else "api-key"] = (
+        proxy.token
+    )
 
     with proxy.client(headers=secrets) as client:
         response = client.get(f"{target}?x=1&leak={proxy.token}")

@@ -108,7 +108,12 @@ def test_hop_by_hop_headers_end_at_the_proxy(proxy: Proxy, upstream: Upstream) -
     raw = exchange_raw(
         proxy,
         b"GET /v1/models HTTP/1.1",
-        [(b"connection", b"x-secret-hop"), (b"x-secret-hop", b"1"), (b"te", b"trailers"), (b"forwarded", b"for=1.2.3.4")],
+        [
+            (b"connection", b"x-secret-hop"),
+            (b"x-secret-hop", b"1"),
+            (b"te", b"trailers"),
+            (b"forwarded", b"for=1.2.3.4"),
+        ],
     )
 
     sent = {n.lower() for n, _ in upstream.received[-1].headers}
@@ -136,7 +141,7 @@ def test_replies_without_a_body_end_at_their_head(proxy: Proxy, upstream: Upstre
     @upstream.on("/v1/models")
     async def bodiless(received: Received, wire: Wire) -> None:
         length = b"content-length: 1234\r\n" if received.method == "HEAD" else b""
-        await wire.send(b"HTTP/1.1 %d X\r\netag: \"e\"\r\n%b\r\n" % (status, length))
+        await wire.send(b'HTTP/1.1 %d X\r\netag: "e"\r\n%b\r\n' % (status, length))
 
     with proxy.client() as client:
         first, second = client.request(method, "/v1/models"), client.request(method, "/v1/models")
@@ -198,7 +203,7 @@ def test_the_overhead_header_leaves_the_upstreams_time_out(proxy: Proxy, upstrea
 
 
 def exchange_raw(proxy: Proxy, line: bytes, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """One exchange on a bare socket, so that no client library adds or changes a header. Returns the reply's headers."""
+    """One exchange on a bare socket, where no client library adds a header. Returns the reply's headers."""
     head = [line, b"host: x", b"authorization: Bearer " + proxy.token.encode()]
     head += [n + b": " + v for n, v in headers]
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as wire:

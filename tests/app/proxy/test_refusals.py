@@ -54,7 +54,9 @@ def test_a_refused_method_names_the_allowed_ones(proxy: Proxy) -> None:
     assert response.headers["allow"] == "DELETE, GET, HEAD, PATCH, POST, PUT"
 
 
-@pytest.mark.parametrize("token", ["", "Bearer", "Bearer nonsense", "Bearer sk-" + "x" * 43, "Bearer " + "y" * 5000, "Basic abc"])
+@pytest.mark.parametrize(
+    "token", ["", "Bearer", "Bearer nonsense", "Bearer sk-" + "x" * 43, "Bearer " + "y" * 5000, "Basic abc"]
+)
 def test_a_missing_malformed_or_unknown_token_is_401(proxy: Proxy, token: str) -> None:
     assert error_of(proxy, "GET", "/v1/models", anonymous=True, headers={"authorization": token} if token else {}) == (
         401,
@@ -66,8 +68,14 @@ def test_an_expired_token_and_a_revoked_one_are_told_apart(proxy: Proxy) -> None
     _, expired = proxy.new_token(expires_at_ms=now_ms() - 1)
     _, revoked = proxy.new_token(is_active=False)
 
-    assert error_of(proxy, "GET", "/v1/models", headers={"authorization": f"Bearer {expired}"}) == (401, "token_expired")
-    assert error_of(proxy, "GET", "/v1/models", headers={"authorization": f"Bearer {revoked}"}) == (401, "token_inactive")
+    assert error_of(proxy, "GET", "/v1/models", headers={"authorization": f"Bearer {expired}"}) == (
+        401,
+        "token_expired",
+    )
+    assert error_of(proxy, "GET", "/v1/models", headers={"authorization": f"Bearer {revoked}"}) == (
+        401,
+        "token_inactive",
+    )
 
 
 def test_a_token_expires_while_it_is_in_use(proxy: Proxy) -> None:
@@ -141,7 +149,12 @@ def test_a_body_that_is_too_large_is_413_whether_announced_or_not(own_proxy: Pro
 
 
 def test_a_websocket_upgrade_is_told_that_there_is_none_yet(proxy: Proxy) -> None:
-    headers = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": "x" * 24}
+    headers = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "x" * 24,
+    }
     assert error_of(proxy, "GET", "/v1/realtime", headers=headers) == (501, "not_implemented")
 
 

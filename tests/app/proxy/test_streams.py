@@ -53,7 +53,9 @@ def test_a_client_that_leaves_cancels_the_upstream_at_once(
 
     def call() -> None:
         with contextlib.suppress(httpx.ReadTimeout), proxy.client() as client:
-            client.post(CHAT, json={"stream": True}, headers={"x-request-id": f"leaves-{silent_before_head}"}, timeout=0.5)
+            client.post(
+                CHAT, json={"stream": True}, headers={"x-request-id": f"leaves-{silent_before_head}"}, timeout=0.5
+            )
 
     call()
 

@@ -28,7 +28,9 @@ def test_a_quota_is_exact_over_two_workers_and_many_calls_at_once(
 
     def call(_: int) -> int:
         # a connection each, so that both workers get some
-        return httpx.get(f"{own_proxy.url}/v1/models", headers={"authorization": f"Bearer {token}"}, timeout=20).status_code
+        return httpx.get(
+            f"{own_proxy.url}/v1/models", headers={"authorization": f"Bearer {token}"}, timeout=20
+        ).status_code
 
     with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(call, range(60)))
@@ -109,7 +111,7 @@ def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
 def test_while_the_database_is_away_only_what_is_known_and_unlimited_works(
     own_proxy: Proxy, own_postgres: PostgresServer
 ) -> None:
-    url = own_postgres.create_database(template=own_postgres.migrated_template())
+    url = own_postgres.create_database()
     own_proxy.environ |= {"DB_DRIVER": "postgres", "DATABASE_URL": url, "LLM_PROXY_DATABASE_TIMEOUT_MS": "500"}
     own_proxy.start()
     _, known = own_proxy.new_token()
@@ -120,6 +122,10 @@ def test_while_the_database_is_away_only_what_is_known_and_unlimited_works(
         response = httpx.get(f"{own_proxy.url}/v1/models", headers={"authorization": f"Bearer {token}"}, timeout=20)
         return response.status_code, response.headers.get("retry-after")
 
+    # changes are obeyed in order: when this one is, none that would make the worker forget `known` is still to come
+    revoked_id, revoked = own_proxy.new_token()
+    own_proxy.run(lambda stores: _revoke(stores, revoked_id))
+    eventually(lambda: status(revoked)[0] == 401)
     assert [status(known)[0], status(limited)[0]] == [200, 200]
 
     own_postgres.stop()

@@ -1,0 +1,93 @@
+"""Health for probes, and metrics whose one scrape shows all workers."""
+
+import os
+import re
+import signal
+import subprocess
+
+import httpx
+import pytest
+
+from tests.support.proxy import Proxy, free_port
+from tests.support.waiting import eventually
+
+
+def test_health_ready_and_live_answer_as_the_go_program_does(proxy: Proxy) -> None:
+    health = httpx.get(f"{proxy.url}/health").json()
+
+    assert (health["status"], health["version"]) == ("ok", "0.1.0")
+    assert health["timestamp"]
+    assert httpx.get(f"{proxy.url}/ready").text == "ready"
+    assert httpx.get(f"{proxy.url}/live").text == "alive"
+
+
+def test_metrics_keep_the_known_names_and_count_what_happened(own_proxy: Proxy) -> None:
+    own_proxy.start()
+    with own_proxy.client() as client:
+        for _ in range(3):
+            client.get("/v1/models")
+        client.get("/nobody/v1/models")
+        document = client.get("/metrics").json()
+        text = client.get("/metrics/prometheus").text
+
+    assert (document["request_count"], document["error_count"], document["cache_hits"]) == (4, 1, 0)
+    assert document["uptime_seconds"] > 0
+    assert "llm_proxy_requests_total 4" in text
+    assert 'llm_proxy_refusals_total{code="provider_not_found"} 1' in text
+    assert 'llm_proxy_request_duration_seconds_count{provider="openai",status="2xx"} 3' in text
+    assert 'llm_proxy_processor_seconds_bucket{processor="Authenticate",le="+Inf"} 3' in text
+
+
+def test_the_text_is_what_prometheus_reads(own_proxy: Proxy) -> None:
+    own_proxy.start()
+    with own_proxy.client() as client:
+        client.get("/v1/models")
+        response = client.get("/metrics/prometheus")
+
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    sample = re.compile(r'[a-z_]+(\{([a-z]+="[^"\n]*",?)*\})? [0-9.e+-]+\Z')
+    families: set[str] = set()
+    for line in response.text.splitlines():
+        if line.startswith("# TYPE "):
+            family = line.split(" ")[2]
+            assert family not in families, "a family may be described once"
+            families.add(family)
+        elif not line.startswith("#"):
+            assert sample.match(line), line
+    assert {"llm_proxy_requests_total", "llm_proxy_request_duration_seconds"} <= families
+
+
+@pytest.mark.slow
+def test_one_scrape_shows_all_workers_and_those_that_died(own_proxy: Proxy) -> None:
+    own_proxy.environ["LLM_PROXY_WORKERS"] = "2"
+    own_proxy.start()
+
+    def spread_calls() -> int:
+        for _ in range(20):
+            with own_proxy.client() as client:
+                client.get("/v1/models")
+        return 20
+
+    def total() -> int:
+        return int(httpx.get(f"{own_proxy.url}/metrics").json()["request_count"])
+
+    calls = spread_calls()
+    eventually(lambda: total() == calls)
+    assert own_proxy.process is not None
+    children = subprocess.run(["pgrep", "-P", str(own_proxy.process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+
+    calls += spread_calls()
+
+    eventually(lambda: total() == calls)
+
+
+def test_metrics_move_to_their_own_address(own_proxy: Proxy) -> None:
+    own_proxy.environ["METRICS_ADDR"] = f"127.0.0.1:{free_port()}"
+    own_proxy.start()
+
+    with own_proxy.client() as client:
+        response = client.get("/metrics")
+
+    assert response.status_code == 404
+    assert response.json()["code"] == "provider_not_found"
