@@ -16,7 +16,6 @@ from app.supervisor import restart_delay_s
 _SUPERVISE = """
 import json, os, sys
 from app.supervisor import ChildSpec, Supervisor
-from app.addresses import Address
 from config.load import load_settings
 from config.logs import set_up_logs
 set_up_logs(load_settings(environ={}), "server")

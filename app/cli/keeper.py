@@ -1,0 +1,112 @@
+"""The keeper, composed: the relay, the embedded log that only it opens, the dispatcher, and a desk that answers.
+
+    SIGTERM ──► relay: the rest of the spools into the log ──► dispatcher: the rest of the log to the backends
+
+What is left is not lost: it lies in the spools and in the log, and the next keeper goes on with it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from bus.bus import BusStats
+from bus.errors import BusUnavailable
+from bus.inspection import serve_inspection
+from bus.relay import Relay
+from bus.sqlite_log import SqliteLog
+from bus.wake import WakeListener
+from config import paths
+from config.checks import effective_event_bus
+from config.logs import log
+from config.settings import Settings
+from dispatcher.main import Dispatcher
+from sql.stores import open_stores
+
+logger = logging.getLogger(__name__)
+
+_POLL_MS = 500  # how often the relay looks without being woken
+_LOOK_S = 0.05
+_STUCK_S = 2.0  # no event delivered for so long: the backends are away, waiting longer helps nobody
+_DRAIN_SHARE = 0.9  # of the drain time; the supervisor kills at its end
+
+
+async def keep(settings: Settings, *, with_dispatcher: bool) -> int:
+    """Until SIGTERM. Raises ConfigError for unknown backends, BusError when another keeper works here."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(_open_log(settings))
+        stores = open_stores(settings)
+        stack.push_async_callback(stores.close)
+        dispatcher = Dispatcher(settings, bus, stores) if with_dispatcher else None
+        wake = WakeListener(paths.wake_socket(settings))
+        stack.callback(wake.close)
+        relay = Relay(paths.spool_root(settings), bus, retain=settings.spool_retain, poll_ms=_POLL_MS, wake=wake)
+        stack.callback(relay.close)
+        states = dispatcher.states if dispatcher else tuple
+        await stack.enter_async_context(serve_inspection(paths.keeper_socket(settings), bus, relay, states))
+        await _work(settings, bus, relay, dispatcher, stop)
+    return 0
+
+
+@asynccontextmanager
+async def _open_log(settings: Settings) -> AsyncIterator[SqliteLog]:
+    """In memory means: in a folder that is gone with the keeper."""
+    with contextlib.ExitStack() as stack:
+        path = paths.bus_db(settings)
+        if effective_event_bus(settings) == "in-memory":
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-proxy-"))) / "bus.db"
+        bus = await SqliteLog.open(path)
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+
+async def _work(
+    settings: Settings, bus: SqliteLog, relay: Relay, dispatcher: Dispatcher | None, stop: asyncio.Event
+) -> None:
+    stop_dispatcher = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        moving = tasks.create_task(relay.run(), name="relay")
+        if dispatcher:
+            tasks.create_task(dispatcher.run(stop_dispatcher), name="dispatcher")
+        await stop.wait()
+        deadline = asyncio.get_running_loop().time() + settings.drain_s * _DRAIN_SHARE
+        moving.cancel()
+        await asyncio.wait([moving])
+        in_spools = await relay.drain(settings.drain_s * _DRAIN_SHARE / 2)
+        in_log = await _delivered(bus, deadline) if dispatcher else await _undelivered(bus)
+        stop_dispatcher.set()
+    level = logging.WARNING if in_spools or in_log else logging.INFO
+    log(logger, level, "keeper stopped", left_in_spools=in_spools, left_undelivered=in_log)
+
+
+async def _delivered(bus: SqliteLog, deadline: float) -> int:
+    """Waits until every backend has everything, or gets nothing any more; returns how many deliveries are left."""
+    loop = asyncio.get_running_loop()
+    left = await _undelivered(bus)
+    moved_at = loop.time()
+    while left and loop.time() < min(deadline, moved_at + _STUCK_S):
+        await asyncio.sleep(_LOOK_S)
+        now_left = await _undelivered(bus)
+        if now_left != left:
+            left, moved_at = now_left, loop.time()
+    return left
+
+
+async def _undelivered(bus: SqliteLog) -> int:
+    try:
+        return _left(await bus.stats())
+    except BusUnavailable:
+        return 0
+
+
+def _left(stats: BusStats) -> int:
+    return sum(group.lag + group.pending for group in stats.groups)

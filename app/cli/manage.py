@@ -1,0 +1,24 @@
+"""`llm-proxy manage`: projects and tokens of a running server, by its /manage."""
+
+import typer
+
+from app.cli.manage_options import BaseUrl, ManagementToken, Where
+from app.cli.manage_projects import project
+from app.cli.manage_tokens import token
+
+manage = typer.Typer(help="Projects and tokens of a running server.", no_args_is_help=True, rich_markup_mode=None)
+manage.add_typer(project, name="project")
+manage.add_typer(token, name="token")
+
+
+@manage.callback()
+def where(context: typer.Context, base_url: BaseUrl = None, management_token: ManagementToken = None) -> None:
+    """Projects and tokens of a running server.
+
+    \b
+    Examples:
+      llm-proxy manage project create --name shop --openai-key sk-...
+      llm-proxy manage token create --project-id ID --duration 1440
+      llm-proxy manage --manage-api-base-url https://llm.example.com project list --json
+    """
+    context.obj = Where(base_url, management_token)

@@ -1,0 +1,83 @@
+"""The proxy's main process: Granian, which forks the workers and starts a failed one again.
+
+It imports nothing of the proxy itself, so that it stays small; each worker builds its own app (`proxy_app.load`).
+"""
+
+import logging
+import math
+import time
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from app.cli import proxy_app
+from app.cli.failures import MISCONFIGURED
+from app.cli.in_process import BACKLOG, HEADER_READ_MS, LOGS
+from app.cli.plan import PROXY_SHARE
+from app.supervisor import restart_delay_s
+from config.addresses import parse
+from config.logs import log
+from config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_QUICK_DEATH_S = 3.0
+
+
+class ProxyServer(MPServer):
+    """Granian with three corrections to how it starts failed workers again.
+
+    It gives up when one dies twice within 5.5 s; here the pause before the next start grows instead. Workers that die
+    at the same instant may be overlooked; here they are looked for again. A worker that refuses its configuration
+    (exit code 2) ends the main process with that code, so that the supervisor stops too.
+    """
+
+    _quick_deaths = 0
+
+    def _respawn_workers(self, workers: Any, spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
+        if any(self.wrks[index].inner.exitcode == MISCONFIGURED for index in workers):
+            self.interrupt_children.extend(workers)
+            self.shutdown(MISCONFIGURED)  # type: ignore[no-untyped-call]
+        lived_s = time.monotonic() - max(self.wrks[index].birth for index in workers)
+        self._quick_deaths = self._quick_deaths + 1 if lived_s < _QUICK_DEATH_S else 0
+        pause_s = restart_delay_s(self._quick_deaths)
+        log(logger, logging.WARNING, "a worker died; restarting", workers=[i + 1 for i in workers], in_s=pause_s)
+        self.main_loop_interrupt.wait(pause_s)
+        if self.interrupt_signal:
+            return
+        super()._respawn_workers(workers, spawn_target, target_loader, delay)
+        self.respawned_wrks.clear()
+        self._look_for_the_overlooked()
+
+    def _look_for_the_overlooked(self) -> None:
+        dead = [w.idx for w in self.wrks if w.inner.exitcode is not None and w.idx not in self.interrupt_children]
+        self.interrupt_children.extend(dead)
+        if self.interrupt_children:
+            self.main_loop_interrupt.set()
+
+
+def serve(settings: Settings) -> int:
+    """Until SIGTERM. Running replies have their share of the drain time."""
+    address = parse(settings.listen_addr, "LISTEN_ADDR")
+    server = ProxyServer(
+        target="app.cli.proxy_app:load",  # only a name: the loader below is what is called
+        address=address.host,
+        port=address.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_MS),
+        websockets=True,
+        workers=settings.workers,
+        backlog=BACKLOG,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        workers_kill_timeout=max(1, math.floor(settings.drain_s * PROXY_SHARE) - 1),
+        log_level=LogLevels.warning,
+        log_dictconfig=LOGS,
+    )
+    server.serve(target_loader=proxy_app.load, wrap_loader=False)
+    return 0
