@@ -66,6 +66,8 @@ class Scan(Struct):
     """Bytes needed from `used` on to judge the frame there; 0 when the stretch said all it had."""
     damaged: int = 0
     """Stretches that were no frames and not empty."""
+    sound: int = 0
+    """Where the last frame ends."""
 
 
 def seed_of(spool: bytes) -> int:
@@ -94,6 +96,7 @@ def scan(stretch: bytes, *, seed: int, left: int, resync: bool) -> Scan:
         if frame is not None:
             found.frames.append(frame)
             at, was_sound = at + size, True
+            found.sound = at
         elif size:
             found.wanted = size
             break
@@ -101,7 +104,7 @@ def scan(stretch: bytes, *, seed: int, left: int, resync: bool) -> Scan:
             break
         else:
             to = _next_magic(stretch, at + 1, left)
-            if any(stretch[at:to]):
+            if stretch.count(0, at, to) < to - at:
                 found.damaged += was_sound
                 was_sound = False
             at = to

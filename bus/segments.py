@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from bus.frames import Scan, scan
+from bus.frames import HEADER_BYTES, Frame, Kind, Scan, scan
 
 SUFFIX: Final = ".seg"
 _STRETCH_BYTES: Final = 1024**2
@@ -121,5 +121,22 @@ class SegmentReader:
                 return found
             nbytes = found.wanted
 
+    def head(self) -> Frame | None:
+        """The first frame, when it is a HEAD and sound."""
+        frames = scan(os.pread(self._fd, HEADER_BYTES, 0), seed=self._seed, left=0, resync=False).frames
+        return frames[0] if frames and frames[0].kind == Kind.HEAD else None
+
     def close(self) -> None:
         os.close(self._fd)
+
+
+def cut_torn_tail(folder: Path, index: int, seed: int) -> None:
+    """Cuts the last segment of a dead spool behind its last sound frame; gives back what was preallocated, too."""
+    reader, at, end = SegmentReader(folder, index, seed), 0, 0
+    try:
+        while (found := reader.read(at, is_sealed=True)).used:
+            end = at + found.sound if found.frames else end
+            at += found.used
+    finally:
+        reader.close()
+    os.truncate(folder / segment_name(index), end)

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from bus.checkpoint import COUNTS
+from bus.checkpoint import CHECKPOINT, COUNTS, Checkpoint
 from bus.codec import encode
 from bus.errors import SpoolFull, SpoolUnusable
 from bus.event import ExchangeBegan, ExchangeFinished
@@ -24,6 +24,7 @@ from bus.flusher import Flusher
 from bus.journal import Journal
 from bus.ownership import make_folder, unusable
 from bus.quota import NO_NEW, Quota, spool_size
+from bus.slots import Slots
 from bus.staged import Losses, StagedWriter
 from bus.unhurried import UnhurriedWriter
 from bus.wake import Wake
@@ -99,6 +100,9 @@ class Spool:
         spool, folder, lock = make_folder(root)
         try:
             losses = Losses(folder / COUNTS)
+            Slots.open(
+                folder / CHECKPOINT, Checkpoint
+            ).close()  # so that a full disk does not keep the relay from reading
             quota = Quota(root, max_bytes)
         except OSError as error:
             os.close(lock)
@@ -180,9 +184,11 @@ class Spool:
             raise SpoolUnusable("the spool is closed")
 
     def _reject_when_full(self) -> None:
+        if not self._journal.full_because and self._journal.level() < NO_NEW:
+            return
+        self._flusher.nudge()  # it measures anew
         self._journal.grow()
         if self._journal.level() >= NO_NEW:
-            self._flusher.nudge()
             raise SpoolFull("spool_full")
 
     async def _confirm(self, seq: int) -> None:

@@ -1,0 +1,308 @@
+"""Moves what workers recorded from their spools to the bus: the only reader of spools, one process per DATA_DIR.
+
+    for each spool: ask the bus for its high water ──► read <= 100 frames ──► append(spool, epoch, first seq, frames)
+        OK: go on      GAP: the bus lost some, rewind      FENCED: a newer relay owns it, stop
+        unavailable: the outcome is unknown; wait with jitter, ask again, go on from the answer
+
+Once a second: what `retain` no longer needs is deleted, and spools of dead workers that are done are retired.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from msgspec import Struct
+
+from bus.bus import AppendResult, AppendStatus, Bus
+from bus.checkpoint import Totals
+from bus.errors import BusUnavailable, Undecodable
+from bus.quota import spool_size
+from bus.spool_root import SpoolRoot, add
+from bus.tail import Batch, Tail
+from bus.wake import WakeListener
+from config.logs import log
+from config.settings import Retain
+
+_BATCHES_IN_A_ROW: Final = 8  # of one spool, before the next spool has its turn
+_UNREADABLE_S: Final = 1.0  # before a spool is tried again that gave an I/O error
+_logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RelayStats(Struct, frozen=True, kw_only=True):
+    spools: int
+    segments: int
+    bytes: int
+    behind_ms: int
+    """Age of the oldest event that is read but not in the bus; 0 when there is none."""
+    is_bus_away: bool
+    appended: int
+    """Entries that this process added."""
+    rewinds: int
+    bus_errors: int
+    stopped: dict[str, str]
+    """Spools that are not read any more, and why."""
+    retired: int
+    """From here on figures of all spools that ever were; they survive restarts. Spools that are done and deleted."""
+    recorded: int
+    """Seqs in the bus: events of workers, interrupted ones, and holes."""
+    interrupted: int
+    lost: int
+    """Holes: frames that damage took."""
+    unrecoverable: int
+    """Holes: frames that the bus lost after the spool had deleted them."""
+    dropped: dict[str, int]
+    """Events that found no room, by reason. Not in `recorded`."""
+    bodies_dropped: int
+
+
+class Relay:
+    def __init__(
+        self,
+        root: Path,
+        bus: Bus,
+        *,
+        retain: Retain,
+        poll_ms: int,
+        max_batch: int = 100,
+        max_batch_bytes: int = 1024**2,
+        upkeep_ms: int = 1000,
+        backoff_ms: int = 50,
+        backoff_max_ms: int = 5000,
+        wake: WakeListener | None = None,
+    ) -> None:
+        self._root, self._bus, self._retain, self._wake = root, bus, retain, wake
+        self._poll_s, self._upkeep_s = poll_ms / 1000, upkeep_ms / 1000
+        self._max_batch, self._max_batch_bytes = max_batch, max_batch_bytes
+        self._backoff_s, self._backoff_max_s = backoff_ms / 1000, backoff_max_ms / 1000
+        self._pause_s = 0.0
+        self._spools: SpoolRoot | None = None
+        self._tails: dict[bytes, Tail] = {}
+        self._turn = asyncio.Lock()
+        self._disk = ThreadPoolExecutor(
+            1, thread_name_prefix="relay-disk"
+        )  # one: a cancelled read ends before the next
+        self._kept_up_at = 0.0
+        self._appended = self._rewinds = self._bus_errors = 0
+
+    async def run(self) -> None:
+        """Until cancelled. Raises BusError when another relay works on the same folder, OSError when it is unusable."""
+        while True:
+            has_moved = await self._step()
+            if self._pause_s:
+                await asyncio.sleep(self._pause_s)
+            elif not has_moved:
+                await self._wait()
+
+    async def drain(self, deadline_s: float) -> int:
+        """Appends all that is there, waiting for the bus if need be; returns how many events are left in the spools.
+
+        Not beside `run`: cancel that first.
+        """
+        until = time.monotonic() + deadline_s
+        while True:
+            has_moved = await self._step()
+            left = 0 if has_moved else await self._on_disk(self._count_left)
+            is_late = time.monotonic() >= until
+            if not has_moved and (is_late or not left):
+                await self._step(upkeep=True)
+                return left
+            if is_late:
+                return await self._on_disk(self._count_left)
+            if not has_moved:
+                await asyncio.sleep(min(self._pause_s or self._poll_s, max(0.0, until - time.monotonic())))
+
+    def stats(self) -> RelayStats:
+        """Touches the disk, but little."""
+        tails = list(self._tails.values())
+        ever = self._spools.copy_of_totals() if self._spools else Totals()
+        retired = ever.spools
+        for tail in tails:
+            add(ever, tail)
+        sizes = [spool_size(tail.folder) for tail in tails]
+        waiting = [tail.waiting_since_ms for tail in tails if tail.waiting_since_ms]
+        return RelayStats(
+            spools=len(tails),
+            segments=sum(number for number, _ in sizes),
+            bytes=sum(size for _, size in sizes),
+            behind_ms=max(0, time.time_ns() // 1_000_000 - min(waiting)) if waiting else 0,
+            is_bus_away=self._pause_s > 0,
+            appended=self._appended,
+            rewinds=self._rewinds,
+            bus_errors=self._bus_errors,
+            stopped={tail.folder.name: tail.stopped_because for tail in tails if tail.stopped_because},
+            retired=retired,
+            recorded=ever.recorded,
+            interrupted=ever.interrupted,
+            lost=ever.lost,
+            unrecoverable=ever.unrecoverable,
+            dropped=ever.dropped,
+            bodies_dropped=ever.bodies_dropped,
+        )
+
+    def close(self) -> None:
+        """Lets go of all locks. The next relay finds all as it is."""
+        self._disk.shutdown()
+        for tail in self._tails.values():
+            tail.close()
+        self._tails.clear()
+        if self._spools:
+            self._spools.close()
+            self._spools = None
+
+    async def _step(self, *, upkeep: bool = False) -> bool:
+        """One turn over all spools; whether anything came to the bus."""
+        async with self._turn:
+            try:
+                spools = await self._on_disk(self._find)
+                has_moved = [await self._pump(tail) for tail in list(self._tails.values())]
+                if upkeep or time.monotonic() - self._kept_up_at >= self._upkeep_s:
+                    await self._keep_up(spools)
+            except BusUnavailable as error:
+                self._note_absence(error)
+                return False
+            self._pause_s = 0.0
+            return any(has_moved)
+
+    def _find(self) -> SpoolRoot:
+        """Takes hold of the root and of new spools; kept here at once, since a cancel loses what a thread returns."""
+        if self._spools is None:
+            self._spools = SpoolRoot(self._root)
+        for tail in self._spools.new_tails(self._tails):
+            self._tails[tail.spool] = tail
+        return self._spools
+
+    async def _pump(self, tail: Tail) -> bool:
+        """Some batches of one spool; whether it made any progress."""
+        has_moved = False
+        try:
+            for _ in range(_BATCHES_IN_A_ROW):
+                if tail.stopped_because or time.monotonic() < tail.retry_at or not await self._move(tail):
+                    break
+                has_moved = True
+        except Undecodable as error:
+            self._stop(tail, str(error))
+        except OSError as error:
+            self._put_off(tail, error)
+        return has_moved
+
+    async def _move(self, tail: Tail) -> bool:
+        """One batch. Whatever ends it early, a cancel too, leaves the outcome unknown: then the bus is asked again."""
+        try:
+            if not tail.is_asked and not await self._ask(tail):
+                return False
+            batch = await self._on_disk(tail.read, self._max_batch, self._max_batch_bytes)
+            if batch is None:
+                return False
+            tail.waiting_since_ms = tail.waiting_since_ms or batch.written_at_ms
+            result = await self._bus.append(tail.spool, tail.point.epoch, batch.first_seq, batch.entries)
+        except BaseException:
+            tail.is_asked = False
+            raise
+        return await self._settle(tail, batch, result)
+
+    async def _ask(self, tail: Tail) -> bool:
+        """Learns the bus's high water and goes there; False when the spool is not ours."""
+        result = await self._question(tail)
+        if result.status is AppendStatus.FENCED and tail.may_take_over():
+            await self._on_disk(tail.take_epoch, result.epoch)
+            result = await self._question(tail)
+        if result.status is AppendStatus.FENCED:
+            self._stop(tail, f"fenced: epoch {result.epoch} owns it")
+            return False
+        self._rewinds += result.status is AppendStatus.GAP
+        await self._on_disk(tail.rewind, result.high_water)
+        tail.waiting_since_ms = 0
+        return True
+
+    async def _question(self, tail: Tail) -> AppendResult:
+        return await self._bus.append(tail.spool, tail.point.epoch, tail.point.high_water + 1, [])
+
+    async def _settle(self, tail: Tail, batch: Batch, result: AppendResult) -> bool:
+        if result.status is AppendStatus.FENCED:
+            self._stop(tail, f"fenced: epoch {result.epoch} owns it")
+            return False
+        if result.status is AppendStatus.GAP:
+            self._rewinds += 1
+            log(
+                _logger,
+                logging.WARNING,
+                "the bus lost events, sending them again",
+                spool=tail.folder.name,
+                high_water=result.high_water,
+            )
+            await self._on_disk(tail.rewind, result.high_water)
+            return True
+        tail.appended(result.high_water)
+        tail.waiting_since_ms = 0
+        tail.is_asked = result.high_water >= batch.first_seq + len(batch.entries) - 1
+        self._appended += result.added
+        return True
+
+    async def _keep_up(self, spools: SpoolRoot) -> None:
+        self._kept_up_at = time.monotonic()
+        await self._on_disk(spools.tidy)
+        for tail in list(self._tails.values()):
+            try:
+                await self._on_disk(tail.keep_point)
+                if tail.is_asked and not tail.stopped_because:
+                    await self._release(spools, tail)
+            except OSError as error:
+                self._put_off(tail, error)
+        for spool, folder in (await self._on_disk(spools.left_aside)).items():
+            await self._bus.retire(spool)
+            await self._on_disk(spools.delete, folder)
+
+    async def _release(self, spools: SpoolRoot, tail: Tail) -> None:
+        """Deletes what is not needed any more, after a look whether the bus still has what it had."""
+        result = await self._question(tail)
+        tail.is_asked = result.status is AppendStatus.OK and result.high_water == tail.point.high_water
+        if not tail.is_asked or not tail.has_released(tail.point.high_water):
+            return
+        through = tail.point.high_water
+        if self._retain == "delivered":
+            through = min(through, await self._bus.delivered_through(tail.spool))
+        if tail.is_drained() and through == tail.point.high_water:
+            del self._tails[tail.spool]
+            await self._on_disk(spools.set_aside, tail)
+        else:
+            await self._on_disk(tail.unlink_through, through)
+
+    async def _wait(self) -> None:
+        if self._wake:
+            await self._wake.wait(self._poll_s)
+        else:
+            await asyncio.sleep(self._poll_s)
+
+    async def _on_disk(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, partial(act, *args, **kwargs))
+
+    def _count_left(self) -> int:
+        return sum(tail.count_left() for tail in self._tails.values())
+
+    def _note_absence(self, error: BusUnavailable) -> None:
+        """Decorrelated jitter: the next pause lies anywhere up to three times the last."""
+        if not self._pause_s:
+            log(_logger, logging.WARNING, "the bus is away, spools keep what comes", error=str(error))
+        self._bus_errors += 1
+        self._pause_s = min(
+            self._backoff_max_s, random.uniform(self._backoff_s, 3 * max(self._pause_s, self._backoff_s))
+        )
+        for tail in self._tails.values():
+            tail.is_asked = False
+
+    def _stop(self, tail: Tail, reason: str) -> None:
+        tail.stopped_because = reason
+        log(_logger, logging.ERROR, "a spool is not read any more", spool=tail.folder.name, reason=reason)
+
+    def _put_off(self, tail: Tail, error: OSError) -> None:
+        tail.is_asked = False
+        tail.retry_at = time.monotonic() + _UNREADABLE_S
+        log(_logger, logging.ERROR, "a spool cannot be read now", spool=tail.folder.name, error=str(error))
