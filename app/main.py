@@ -122,6 +122,7 @@ class Worker:
             upstreams=upstreams,
             metrics=self._metrics,
             clock=clock,
+            logs_requests=settings.log_requests,
         )
         proceed = build_pipeline(parts, settings.processors)
         return Endpoint(proceed, providers=self._providers, settings=settings, clock=clock, trusted=self._trusted)

@@ -40,12 +40,16 @@ class Parts(Struct, frozen=True):
     upstreams: Upstreams
     metrics: Metrics
     clock: Clock
+    logs_requests: bool
+    """One line per exchange at info level."""
 
 
 def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
     """The list as one callable. `enabled` names the processors that run; empty runs all. The order is fixed here."""
     processors: list[Processor] = [
-        Record(parts.recorder, parts.metrics),  # outermost: every exchange, refused ones too
+        Record(
+            parts.recorder, parts.metrics, logs_requests=parts.logs_requests
+        ),  # outermost: every exchange, refused ones too
         ShareWithOrigins(),  # CORS: answers preflights, and lets browsers read what comes back
         ReportErrors(),  # what is raised below becomes the reply, in the client's dialect
         ValidateCall(),  # provider, method, path, parameters, origin: before any token is looked at

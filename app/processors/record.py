@@ -6,6 +6,7 @@ another way (cut, failed, client gone) is recorded when the pipeline has unwound
 """
 
 import asyncio
+import logging
 import time
 
 from app.errors import ClientGone
@@ -14,12 +15,16 @@ from app.metrics import Metrics
 from app.recorder import Recorder, overhead_ns
 from app.reply import Reply
 from app.transcription import Transcription
+from config.logs import log
+
+logger = logging.getLogger(__name__)
 
 
 class Record:
-    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(self, recorder: Recorder, metrics: Metrics, *, logs_requests: bool) -> None:
         self._recorder = recorder
         self._metrics = metrics
+        self._logs_requests = logs_requests
 
     async def __call__(self, exchange: Exchange, proceed: Proceed) -> None:
         recorded = _RecordedReply(exchange, self._recorder)
@@ -34,6 +39,8 @@ class Record:
             self._metrics.inflight -= 1
             await recorded.record()
             self._count(exchange, recorded.transcription)
+            if self._logs_requests:
+                _log(exchange, recorded.transcription)
 
     def _count(self, exchange: Exchange, said: Transcription) -> None:
         facts, metrics = exchange.facts, self._metrics
@@ -56,6 +63,28 @@ class Record:
         if usage is not None:
             metrics.count(f'llm_proxy_prompt_tokens_total{{provider="{provider}"}}', usage.prompt_tokens)
             metrics.count(f'llm_proxy_completion_tokens_total{{provider="{provider}"}}', usage.completion_tokens)
+
+
+def _log(exchange: Exchange, said: Transcription) -> None:
+    facts = exchange.facts
+    log(
+        logger,
+        logging.INFO,
+        "exchange",
+        request_id=exchange.request_id,
+        event_id=exchange.event_id,
+        trace_id=exchange.traceparent[3:35],
+        project_id=facts.project_id,
+        token_id=facts.token_id,
+        provider=exchange.provider.name,
+        method=exchange.method,
+        path=exchange.path,
+        status=said.status,
+        code=facts.code,
+        cut=facts.cut,
+        duration_ms=round((time.monotonic_ns() - exchange.accepted_ns) / 1e6, 3),
+        overhead_ms=round(overhead_ns(exchange) / 1e6, 3),
+    )
 
 
 class _RecordedReply:

@@ -164,3 +164,18 @@ def test_no_secret_is_in_any_event_log_or_metric(own_proxy: Proxy, upstream: Ups
         if secret != API_KEY:  # without an ENCRYPTION_KEY an API key lies in the database in clear, as is documented
             assert secret.encode() not in written
     assert API_KEY not in own_proxy.log()
+
+
+def test_each_exchange_is_one_line_of_json_in_the_log(own_proxy: Proxy) -> None:
+    own_proxy.start()
+    with own_proxy.client() as client:
+        response = client.get("/v1/models?secret=1")
+
+    def lines() -> list[dict[str, Any]]:
+        parsed = [json.loads(line) for line in own_proxy.log().splitlines() if line.startswith("{")]
+        return [line for line in parsed if line["msg"] == "exchange"]
+
+    eventually(lambda: len(lines()) == 1)
+    line = lines()[0]
+    assert line["event_id"] == response.headers["x-llm-proxy-event-id"]
+    assert (line["status"], line["path"], line["project_id"]) == (200, "/v1/models", own_proxy.project_id)
