@@ -4,7 +4,7 @@ from granian import Granian
 from granian.http import HTTP1Settings
 from starlette.applications import Starlette
 
-from app.addresses import parse
+from config.addresses import parse
 from app.main import build_app
 from config.load import load_settings
 from config.logs import set_up_logs
