@@ -65,9 +65,9 @@ class LinkedDatabase(ABC):
     @asynccontextmanager
     async def transaction(self, *, timeout_ms: int | None = None) -> AsyncIterator[Connection]:
         async with self.lend(writes=True, timeout_ms=timeout_ms) as link:
-            await link.begin()
             transaction = Transaction(self.dialect, link)
             try:
+                await link.begin()
                 yield transaction
                 transaction.check()
                 await link.commit()

@@ -20,14 +20,14 @@ SET name = :name,
 WHERE id = :id
 
 -- name: list_page
--- Which projects are there, by name? `pattern` is a LIKE pattern in lower case.
+-- Which projects are there, by name (which is unique)? `pattern` is a LIKE pattern in lower case.
 SELECT id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms
 FROM projects
 WHERE TRUE
   AND LOWER(name) LIKE :pattern ESCAPE '\'  -- if pattern
   AND is_active = :is_active  -- if is_active
   AND (name, id) > (:after_name, :after_id)  -- if after_name
-ORDER BY name, id
+ORDER BY name
 LIMIT :limit
 OFFSET :offset
 

@@ -29,7 +29,8 @@ from sql.sealing import Sealer
 from sql.stores import Stores
 from tests.support.waiting import eventually
 
-TEMPLATE = "template_migrated"
+# A database that orders text as people do, like most in the wild: what must be in byte order has to say so.
+_LANGUAGE = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 _INSTALLED = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -38,6 +39,11 @@ _INSTALLED = (
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "max_connections=60")
+# All tables, those that point at others before the others.
+_EMPTY_FIRST = (
+    "tokens", "api_keys", "projects", "changes", "audit_events", "audit_head", "sessions",
+    "request_bodies", "requests", "request_minutes",
+)  # fmt: skip
 
 
 class PostgresServer:
@@ -60,12 +66,12 @@ class PostgresServer:
         command = [self._binaries / "postgres", "-D", self._folder / "data", "-k", self._folder, "-h", "127.0.0.1"]
         port = self._port()
         options = [part for setting in _QUICK for part in ("-c", setting)]
-        log = (self._folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [*map(str, command), "-p", str(port), *options],
-            cwd=self._folder, env=_environment(self._binaries), stdout=log, stderr=log,
-            preexec_fn=_end_with_parent, **_unprivileged(),
-        )  # fmt: skip
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*map(str, command), "-p", str(port), *options],
+                cwd=self._folder, env=_environment(self._binaries), stdout=log, stderr=log,
+                preexec_fn=_end_with_parent, **_unprivileged(),
+            )  # fmt: skip
         self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
         eventually(self._answers, within_s=30)
 
@@ -93,11 +99,15 @@ class PostgresServer:
         with psycopg.connect(self.url) as connection:
             return str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
 
-    def create_database(self, *, template: str = "template0") -> str:
-        """Makes a database and returns its URL."""
+    def create_database(self, *, template: str = "") -> str:
+        """Makes a database, empty or a copy, and returns its URL."""
         name = f"test_{uuid.uuid4().hex}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+            origin = f'"{template}"' if template else f"template0 {_LANGUAGE}"
+            try:
+                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {origin}'.encode())
+            except (psycopg.errors.SyntaxError, psycopg.errors.FeatureNotSupported):  # before 15, or built without ICU
+                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0'.encode())
         return self.url_of(name)
 
     def drop_database(self, url: str) -> None:
@@ -105,21 +115,35 @@ class PostgresServer:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
+    def empty_database(self, url: str) -> bool:
+        """Ends its sessions and deletes all rows; False when that is not possible, or the schema is another one."""
+        try:
+            with psycopg.connect(url, options="-c lock_timeout=2s") as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                found = {
+                    row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+                }
+                if found != set(_EMPTY_FIRST) | {"schema_migrations"}:
+                    return False
+                connection.execute("; ".join(f"DELETE FROM {table}" for table in _EMPTY_FIRST).encode())
+                return True
+        except psycopg.OperationalError:
+            return False
+
     def url_of(self, name: str) -> str:
         head, _, tail = self.url.partition("//")
         host, _, path = tail.partition("/")
         _, question, query = path.partition("?")
         return f"{head}//{host}/{name}{question}{query}"
 
-    def migrated_template(self) -> str:
-        """The name of a database with the schema of today, made at the first call. Copied, never opened."""
-        name = f"{TEMPLATE}_{os.getpid()}"
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-                return name
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0'.encode())
-        asyncio.run(_migrate(self.url_of(name)))
-        return name
+    def create_template(self) -> str:
+        """A database with the schema of today, to be copied and never opened. Returns its name."""
+        url = self.create_database()
+        asyncio.run(_migrate(url))
+        return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
 
     def _initialise(self) -> None:
         assert self._folder
