@@ -1,4 +1,4 @@
-"""The embedded log under kill -9: a real process appends, reads and acknowledges until it is killed, again and again."""
+"""The embedded log under kill -9: a real process appends, reads and acknowledges until it is killed, over and over."""
 
 import asyncio
 import os
