@@ -13,6 +13,11 @@ def say(text: str = "") -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def flush() -> None:
+    """For what must be seen now although stdout is no terminal."""
+    sys.stdout.flush()
+
+
 def as_json(value: object) -> None:
     say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 

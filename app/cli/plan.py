@@ -40,8 +40,11 @@ def children(settings: Settings, parts: Sequence[str]) -> list[ChildSpec]:
     if "admin" in parts:
         address = parse(settings.admin_ui_listen_addr, "ADMIN_UI_LISTEN_ADDR")
         specs.append(_spec("admin", _ADMIN_SHARE, self_command("_admin", me), listens=address))
+    if settings.metrics_addr and settings.enable_metrics:
+        address = parse(settings.metrics_addr, "METRICS_ADDR")
+        specs.append(_spec("metrics", _ADMIN_SHARE, self_command("_metrics", me), listens=address))
     if "demo" in parts:
-        options = ["--traffic"] if "traffic" in parts else []
+        options = [*(["--traffic"] if "traffic" in parts else []), *([] if "admin" in parts else ["--no-admin"])]
         specs.append(_spec("demo", _DEMO_SHARE, self_command("_demo", me, *options)))
     if "schema" in parts:
         specs.append(_spec("schema", _ADMIN_SHARE, self_command("_schema", me), once=True))

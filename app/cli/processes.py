@@ -4,7 +4,6 @@ Settings come through the environment. Exit code 2 means: this configuration can
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 
 from app.cli.failures import tell
@@ -73,9 +72,18 @@ def _schema(settings: Settings, options: Sequence[str]) -> int:
 
 
 def _demo(settings: Settings, options: Sequence[str]) -> int:
-    from app.demo.run import run_demo
+    from app.cli.demo_run import run_demo
 
-    return asyncio.run(run_demo(settings, with_traffic="--traffic" in options, supervisor=os.getppid()))
+    return asyncio.run(run_demo(settings, with_admin="--no-admin" not in options, with_traffic="--traffic" in options))
+
+
+def _metrics(settings: Settings, options: Sequence[str]) -> int:
+    from app.cli.in_process import serve_app
+    from app.metrics_routes import metrics_app
+    from config.addresses import parse
+
+    address = parse(settings.metrics_addr, "METRICS_ADDR")
+    return asyncio.run(serve_app(metrics_app(settings), address))
 
 
 _PROCESSES: dict[str, Callable[[Settings, Sequence[str]], int]] = {
@@ -84,4 +92,5 @@ _PROCESSES: dict[str, Callable[[Settings, Sequence[str]], int]] = {
     "_admin": _admin,
     "_schema": _schema,
     "_demo": _demo,
+    "_metrics": _metrics,
 }

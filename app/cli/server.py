@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli.options import DbPath, EnvFile, settings_with
+from config.addresses import parse
 from config.settings import Settings
 
 
@@ -63,7 +64,7 @@ def server(
     }
     parts = [name for name, wanted in (("admin", admin), ("keeper", keeper), ("dispatcher", dispatcher)) if wanted]
     if demo:
-        from app.demo.start import prepare_demo
+        from app.cli.demo_start import prepare_demo
 
         settings, more = prepare_demo(flags, env, with_traffic=not no_demo)
         parts += more
@@ -108,4 +109,6 @@ def _checked(settings: Settings, parts: list[str]) -> Settings:
     checks.free_port("LISTEN_ADDR (or --addr)", proxy)
     if "admin" in parts:
         checks.free_port("ADMIN_UI_LISTEN_ADDR (or --no-admin)", admin)
+    if settings.metrics_addr:
+        checks.free_port("METRICS_ADDR", parse(settings.metrics_addr, "METRICS_ADDR"))
     return settings
