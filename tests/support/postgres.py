@@ -62,6 +62,7 @@ class PostgresServer:
             self.start()
 
     def start(self) -> None:
+        """On the main thread: the server ends with the thread that started it."""
         assert self._folder
         command = [self._binaries / "postgres", "-D", self._folder / "data", "-k", self._folder, "-h", "127.0.0.1"]
         port = self._port()
@@ -203,7 +204,7 @@ def _environment(binaries: Path) -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """A killed pytest leaves no server behind (Linux: PR_SET_PDEATHSIG)."""
+    """A killed pytest leaves no server behind (Linux: PR_SET_PDEATHSIG, which looks at the thread that started it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
