@@ -51,9 +51,11 @@ def expiry_ms(now_ms: int, duration_ms: int | None) -> int | None:
 
 def expires_at_ms(value: int | None) -> int | None:
     """A time in the past is allowed: it ends the token now."""
-    if value is not None and not 0 <= value <= MAX_EXPIRES_AT_MS:
-        raise Invalid("expires_at", "must lie between the years 1970 and 9999, or be null for never")
-    return value
+    if value is None:
+        return None
+    if value > MAX_EXPIRES_AT_MS:
+        raise Invalid("expires_at", "must not lie after the year 9999, or be null for never")
+    return max(value, 0)
 
 
 def max_requests(value: int | None) -> int | None:

@@ -16,8 +16,15 @@ from sql.repositories import api_keys, projects
 from sql.rows import ApiKeyRow
 from sql.stores import Stores
 
-KEY_DESCRIPTION = "1 to 4096 visible ASCII characters; an obfuscated one is refused."
-KeyText = Annotated[str, Meta(min_length=1, max_length=4096, description=KEY_DESCRIPTION)]
+
+def key_meta(meaning: str = "") -> Meta:
+    """Describes what `admin.acts.rules.api_key` checks, and says it better when it refuses."""
+    pattern = r"^(?!enc:)(?!.*\.\.\.)(?!.*\*\*\*\*)[!-~]{1,4096}$"
+    description = f"{meaning} 1 to 4096 visible ASCII characters; an obfuscated one is refused.".strip()
+    return Meta(description=description, extra_json_schema={"pattern": pattern})
+
+
+KeyText = Annotated[str, key_meta()]
 Weight = Annotated[int, Meta(ge=0, le=1000, description="Share among the keys of this provider; 0 keeps it unused.")]
 
 

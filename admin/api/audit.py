@@ -57,6 +57,7 @@ class AuditPage(Struct, frozen=True):
 
 
 class ListAudit(paging.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cursor: paging.NumberCursor | None = None
     action: Exact | None = None
     actor: Exact | None = None
     outcome: Outcome | None = None
@@ -81,20 +82,20 @@ class ListAudit(paging.PageQuery, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 async def list_audit(call: Call, query: ListAudit) -> Response:
-    window = paging.window(query, tuple[paging.Whole, str], "audit")
     on = call.deps.stores.main
     wanted = _filter(query)
-    rows = await audit.list_page(on, wanted, before=window.after, limit=window.limit + 1, offset=window.offset)
+    before = paging.read_number_cursor(query.cursor)
+    rows = await audit.list_page(on, wanted, before=before, limit=query.size + 1, offset=query.offset(query.cursor))
     total = await audit.count(on, wanted)
-    page = paging.cut(rows, window.limit)
-    cursor = paging.encode_cursor("audit", (page.rows[-1].seq, page.rows[-1].id)) if page.has_next else None
+    page = paging.cut(rows, query.size)
+    cursor = paging.number_cursor(page.rows[-1].seq, page.rows[-1].id) if page.has_next else None
     pagination = Pagination(
-        page=None if query.cursor else query.page or 1,
-        page_size=window.limit,
+        page=None if query.cursor else query.page,
+        page_size=query.size,
         total_count=total,
-        total_pages=-(-total // window.limit),
+        total_pages=-(-total // query.size),
         has_next=page.has_next,
-        has_prev=bool(query.cursor) or window.offset > 0,
+        has_prev=bool(query.cursor) or query.page > 1,
         next_cursor=cursor,
     )
     body = AuditPage([_view(row) for row in page.rows], pagination)

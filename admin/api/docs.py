@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from admin.api.openapi import document
 from admin.api.operation import Call, Operation
 
 _STYLE = """
@@ -30,7 +29,7 @@ _CSP = (
 
 async def show_docs(call: Call) -> Response:
     return Response(
-        page(document(call.operations)),
+        page(call.describe()),
         media_type="text/html",
         headers={"content-security-policy": _CSP, "referrer-policy": "no-referrer"},
     )

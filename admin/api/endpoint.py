@@ -4,7 +4,8 @@ address -> 429 | token -> 401 | method -> 405 | ids -> 404 | query, body -> 422,
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -24,12 +25,12 @@ _ACTOR = "management_token"
 
 class Endpoint:
     def __init__(
-        self, deps: ManageDeps, guard: Guard, site: tuple[Operation, ...], operations: Iterable[Operation]
+        self, deps: ManageDeps, guard: Guard, describe: Callable[[], dict[str, Any]], operations: Iterable[Operation]
     ) -> None:
         """`operations` are this path's; none at all is an unknown path."""
         self._deps = deps
         self._guard = guard
-        self._site = site
+        self._describe = describe
         self._operations = {operation.method: operation for operation in operations}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +69,7 @@ class Endpoint:
             ids=read_ids(request),
             url_path=request.url.path,
             query_string=request.url.query,
-            operations=self._site,
+            describe=self._describe,
         )
         query = read_query(request, operation.query)
         given = {} if operation.query is None else {"query": query}

@@ -1,7 +1,7 @@
 """/manage/openapi.json: OpenAPI 3.1, made from the Operations and the Structs that they decode and answer with."""
 
 import re
-from functools import lru_cache
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -10,6 +10,9 @@ from starlette.responses import Response
 
 from admin.api.errors import ErrorBody
 from admin.api.operation import Call, Operation, answer
+
+Schemas = dict[int, dict[str, Any]]
+"""By the id of the type: one with a Meta cannot be hashed."""
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -35,12 +38,14 @@ _DESCRIPTIONS = {
 
 
 async def show_openapi(call: Call) -> Response:
-    return answer(document(call.operations))
+    return answer(call.describe())
 
 
-@lru_cache(maxsize=1)
-def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
+def document(operations: Sequence[Operation], providers: Collection[str]) -> dict[str, Any]:
+    """`providers` are the names that an API key may be for."""
+    operations = [operation for operation in operations if operation.status != 405]
     schemas, components = _schemas(operations)
+    components["NewApiKey"]["properties"]["provider"]["enum"] = sorted(providers)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation, schemas, components)
@@ -71,15 +76,15 @@ def statuses(operation: Operation) -> list[int]:
     return sorted(found)
 
 
-def _schemas(operations: tuple[Operation, ...]) -> tuple[dict[Any, Any], dict[str, Any]]:
-    types = [ErrorBody]
+def _schemas(operations: Sequence[Operation]) -> tuple[Schemas, dict[str, Any]]:
+    types: list[Any] = [ErrorBody]
     for operation in operations:
         types += [kind for kind in (operation.body, operation.query, operation.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
-    return dict(zip(types, schemas, strict=True)), components
+    return dict(zip(map(id, types), schemas, strict=True)), components
 
 
-def _describe(operation: Operation, schemas: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
+def _describe(operation: Operation, schemas: Schemas, components: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": operation.act.__name__,
@@ -89,19 +94,19 @@ def _describe(operation: Operation, schemas: dict[Any, Any], components: dict[st
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {_JSON: {"schema": schemas[operation.body]}}}
+        described["requestBody"] = {"required": True, "content": {_JSON: {"schema": schemas[id(operation.body)]}}}
     if operation.is_open:
         described["security"] = []
     return described
 
 
-def _parameters(operation: Operation, schemas: dict[Any, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(operation: Operation, schemas: Schemas, components: dict[str, Any]) -> list[dict[str, Any]]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": _ID_SCHEMA} for name in _BRACES.findall(operation.path)
     ]
     if operation.query is None:
         return in_path
-    name = schemas[operation.query]["$ref"].rpartition("/")[2]
+    name = schemas[id(operation.query)]["$ref"].rpartition("/")[2]
     properties = components[name]["properties"]
     return in_path + [_query_parameter(name, schema) for name, schema in properties.items()]
 
@@ -117,12 +122,12 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {**parameter, "description": description} if description else parameter
 
 
-def _response(status: int, operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _response(status: int, operation: Operation, schemas: Schemas) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _DESCRIPTIONS[status]}
     if status >= 400:
-        response["content"] = {_JSON: {"schema": schemas[ErrorBody]}}
+        response["content"] = {_JSON: {"schema": schemas[id(ErrorBody)]}}
     elif operation.answer is not None:
-        response["content"] = {_JSON: {"schema": schemas[operation.answer]}}
+        response["content"] = {_JSON: {"schema": schemas[id(operation.answer)]}}
     elif status != 204:
         response["content"] = {operation.media_type: {"schema": {"type": "string"}}}
     headers = _headers(status, operation)

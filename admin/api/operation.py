@@ -34,7 +34,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """What the braces in the path stand for; each a possible id."""
     url_path: str
     query_string: str
-    operations: "tuple[Operation, ...]"
+    describe: Callable[[], dict[str, Any]]
+    """Gives the OpenAPI document of the whole site."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from admin.acts.actor import Target, record_refusal
 from admin.acts.errors import NotFound
 from admin.acts.timestamps import rfc3339
 from admin.api import paging
-from admin.api.api_keys import KEY_DESCRIPTION, default_key, keys_of
+from admin.api.api_keys import default_key, key_meta, keys_of
 from admin.api.errors import ApiError
 from admin.api.operation import Call, Operation, answer
 from config.secret import MASK, Secret
@@ -21,9 +21,7 @@ from sql.rows import ProjectRow, Recording
 
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NAME_PATTERN, description="Unique.")]
-KeyText = Annotated[
-    str, Meta(min_length=1, max_length=4096, description=f"Key of the default provider. {KEY_DESCRIPTION}")
-]
+KeyText = Annotated[str, key_meta("Key of the default provider.")]
 RecordingChoice = Annotated[Recording, Meta(description="full: bodies too; metadata: no bodies; off: nothing.")]
 
 
@@ -62,24 +60,23 @@ class RevokedView(Struct, frozen=True):
 
 
 class ListProjects(paging.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cursor: paging.NameCursor | None = None
     search: Annotated[str, Meta(max_length=200, description="Part of the name.")] | None = None
     is_active: bool | None = None
 
 
 async def list_projects(call: Call, query: ListProjects) -> Response:
-    window = paging.window(query, tuple[str, str], "projects")
-    on = call.deps.stores.main
     rows = await projects.list_page(
-        on,
+        call.deps.stores.main,
         search=query.search,
         is_active=query.is_active,
-        after=window.after,
-        limit=window.limit + 1,
-        offset=window.offset,
+        after=paging.read_name_cursor(query.cursor),
+        limit=query.size + 1,
+        offset=query.offset(query.cursor),
     )
-    page = paging.cut(rows, window.limit)
+    page = paging.cut(rows, query.size)
     last = page.rows[-1] if page.has_next else None
-    cursor = paging.encode_cursor("projects", (last.name, last.id)) if last else None
+    cursor = paging.name_cursor(last.name, last.id) if last else None
     views = [await _view(call, row) for row in page.rows]
     return answer(views, headers=paging.next_headers(call.url_path, call.query_string, cursor))
 
@@ -175,6 +172,10 @@ def _secret(text: str | None) -> Secret | None:
 
 
 _ONE = "/manage/projects/{id}"
+_REVOKES_ONLY_WITH = {
+    "if": {"properties": {"revoke_tokens": {"const": True}}, "required": ["revoke_tokens"]},
+    "then": {"properties": {"is_active": {"const": False}}, "required": ["is_active"]},
+}
 
 OPERATIONS = (
     Operation(
@@ -203,7 +204,7 @@ OPERATIONS = (
         path=_ONE,
         summary="Change a project; an inactive one gets 403 on every call",
         act=change_project,
-        body=ProjectPatch,
+        body=Annotated[ProjectPatch, Meta(extra_json_schema=_REVOKES_ONLY_WITH)],
         answer=ProjectView,
         audit_action="project.update",
         errors=(409,),

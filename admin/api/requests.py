@@ -78,6 +78,7 @@ class RequestDetail(RequestView, frozen=True):
 
 
 class ListRequests(paging.KeysetQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cursor: paging.NumberCursor | None = None
     project_id: Exact | None = None
     token_id: Exact | None = None
     model: Exact | None = None
@@ -94,13 +95,11 @@ class ShowRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 async def list_requests(call: Call, query: ListRequests) -> Response:
-    window = paging.window(query, tuple[paging.Whole, str], "requests")
-    rows = await requests.list_page(
-        call.deps.stores.records, _filter(query), before=window.after, limit=window.limit + 1
-    )
-    page = paging.cut(rows, window.limit)
+    before = paging.read_number_cursor(query.cursor)
+    rows = await requests.list_page(call.deps.stores.records, _filter(query), before=before, limit=query.limit + 1)
+    page = paging.cut(rows, query.limit)
     last = page.rows[-1] if page.has_next else None
-    cursor = paging.encode_cursor("requests", (last.accepted_at_ms, last.event_id)) if last else None
+    cursor = paging.number_cursor(last.accepted_at_ms, last.event_id) if last else None
     views = [RequestView(**_fields(row)) for row in page.rows]
     return answer(views, headers=paging.next_headers(call.url_path, call.query_string, cursor))
 

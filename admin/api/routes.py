@@ -4,6 +4,7 @@ To add an operation: a function and an Operation in the file of its subject; it 
 and fuzzed without another line.
 """
 
+from functools import cache, partial
 from itertools import groupby
 
 from starlette.routing import BaseRoute, Route
@@ -29,9 +30,10 @@ OPERATIONS: tuple[Operation, ...] = (
 def manage_routes(deps: ManageDeps) -> list[BaseRoute]:
     """Raises ConfigError when TRUSTED_PROXIES cannot be used."""
     guard = Guard(deps)
+    describe = cache(partial(openapi.document, OPERATIONS, deps.providers.by_name))
     by_path = groupby(sorted(OPERATIONS, key=_path), key=_path)
-    routes = [Route(path, Endpoint(deps, guard, OPERATIONS, operations)) for path, operations in by_path]
-    nowhere = Endpoint(deps, guard, OPERATIONS, ())
+    routes = [Route(path, Endpoint(deps, guard, describe, operations)) for path, operations in by_path]
+    nowhere = Endpoint(deps, guard, describe, ())
     return [*routes, Route("/manage", nowhere), Route("/manage/{rest:path}", nowhere)]
 
 

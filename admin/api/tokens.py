@@ -59,6 +59,7 @@ class TokenPatch(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TokenFilter(paging.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cursor: paging.NumberCursor | None = None
     is_active: bool | None = None
     is_expired: bool | None = None
     active_only: Annotated[bool, Meta(description="Older name of is_active=true.")] = False
@@ -93,20 +94,19 @@ async def list_project_tokens(call: Call, query: ListProjectTokens) -> Response:
 
 
 async def _list(call: Call, query: TokenFilter, project_id: str | None) -> Response:
-    window = paging.window(query, tuple[paging.Whole, str], "tokens")
     rows = await tokens.list_page(
         call.deps.stores.main,
         project_id=project_id,
         is_active=query.wants_active,
         is_expired=query.is_expired,
         now_ms=call.deps.clock.now_ms(),
-        after=window.after,
-        limit=window.limit + 1,
-        offset=window.offset,
+        after=paging.read_number_cursor(query.cursor),
+        limit=query.size + 1,
+        offset=query.offset(query.cursor),
     )
-    page = paging.cut(rows, window.limit)
+    page = paging.cut(rows, query.size)
     last = page.rows[-1] if page.has_next else None
-    cursor = paging.encode_cursor("tokens", (last.created_at_ms, last.id)) if last else None
+    cursor = paging.number_cursor(last.created_at_ms, last.id) if last else None
     views = [_view(row) for row in page.rows]
     return answer(views, headers=paging.next_headers(call.url_path, call.query_string, cursor))
 
@@ -207,7 +207,7 @@ OPERATIONS = (
         path=_ONE,
         summary="Change a token; reactivated, it goes on where it stopped",
         act=change_token,
-        body=TokenPatch,
+        body=Annotated[TokenPatch, Meta(extra_json_schema={"minProperties": 1})],
         answer=TokenView,
         audit_action="token.update",
     ),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from granian import Granian
+from granian.constants import HTTPModes, Interfaces
 from starlette.applications import Starlette
 
 from admin.api.routes import ManageDeps, manage_routes
@@ -35,7 +36,7 @@ if __name__ == "__main__":
         factory=True,
         address="127.0.0.1",
         port=int(sys.argv[1]),
-        interface="asgi",
-        http="1",
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
         websockets=False,
     ).serve()

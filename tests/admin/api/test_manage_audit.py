@@ -89,7 +89,9 @@ async def test_reading_leaves_no_event_and_an_unknown_one_is_not_found(
     assert (await manage.get("/manage/audit/nobody")).status_code == 404
 
 
-@pytest.mark.parametrize("query", ["start_time=yesterday", "end_time=2026-01-01T00:00:00", "outcome=perhaps"])
+@pytest.mark.parametrize(
+    "query", ["start_time=yesterday", "start_time=1.5", "end_time=2026-01-01T00:00:00", "outcome=perhaps"]
+)
 async def test_filters_that_cannot_be_are_named(light: httpx.AsyncClient, query: str) -> None:
     reply = await light.get(f"/manage/audit?{query}")
 

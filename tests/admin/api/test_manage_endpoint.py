@@ -102,6 +102,31 @@ async def test_a_parameter_given_twice_or_unknown_is_named(light: httpx.AsyncCli
     ]
 
 
+async def test_null_is_no_way_to_ask_for_everything(light: httpx.AsyncClient) -> None:
+    reply = await light.get("/manage/tokens?is_active=null")
+
+    assert (reply.status_code, list(reply.json()["fields"])) == (422, ["is_active"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/manage/projects?search=%00", "/manage/projects?cursor=00.x", "/manage/tokens?project_id=null", "/manage/audit?search=%00&path=%00", "/manage/requests?request_id=%00", "/manage/requests?model=%F3%BB"],
+)
+async def test_characters_that_a_database_refuses_find_nothing(manage: httpx.AsyncClient, url: str) -> None:
+    reply = await manage.get(url)
+
+    assert reply.status_code == 200
+
+
+async def test_a_whole_number_may_be_written_with_a_point(light: httpx.AsyncClient) -> None:
+    project = (await light.post("/manage/projects", json={"name": "p"})).json()
+
+    body = {"project_id": project["id"], "duration_minutes": 60.0, "max_requests": 1e3}
+    reply = await light.post("/manage/tokens", json=body)
+
+    assert (reply.status_code, reply.json()["max_requests"]) == (201, 1000)
+
+
 @pytest.mark.parametrize(
     ("header", "value", "is_kept"),
     [
