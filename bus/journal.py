@@ -150,7 +150,8 @@ class Journal:
         again = list(self._unsynced) if self._is_suspect else []
         first = again[0][0] if again else self._next_seq
         head = pack(Kind.HEAD, b"", seed=self._seed, seq=first, event_id=self._spool, ts_ms=time.time_ns() // 1_000_000)
-        return [head, *self._open.values(), *(frame for _, frame in again)]
+        # Those of `again` come first: a BEGAN names the seq after it and would make them look lost.
+        return [head, *(frame for _, frame in again), *self._open.values()]
 
     def _retire_active(self) -> None:
         if self._active is None:
