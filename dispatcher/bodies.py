@@ -6,15 +6,13 @@ a few kilobytes can unpack to gigabytes.
 
 import base64
 import contextlib
-import zlib
 from typing import Final
 
-import brotli
 import msgspec
-import zstandard
 from msgspec import Struct
 
 from bus.event import Body
+from bus.transcript.encodings import Broken, Decoder, decoder_for
 
 _MAX_BYTES: Final = 4 * 1024**2
 _MAX_CODINGS: Final = 4  # a Content-Encoding with more layers is somebody's joke
@@ -44,54 +42,25 @@ def readable(body: Body | None, side: str) -> Readable:
 
 def decoded(data: bytes, content_encoding: str) -> bytes | None:
     """The bytes without their encodings, as far as they go; None when an encoding is unknown or broken at once."""
-    codings = [coding.strip().lower() for coding in content_encoding.split(",") if coding.strip()]
+    codings = [coding for coding in content_encoding.split(",") if coding.strip()]
     if len(codings) > _MAX_CODINGS:
         return None
     for coding in reversed(codings):
-        unpack = _UNPACKERS.get(coding)
-        unpacked = unpack(data) if unpack else None
-        if unpacked is None:
+        decoder = decoder_for(coding)
+        data = _unpacked(decoder, data) if decoder else b""
+        if not data:
             return None
-        data = unpacked
     return data
 
 
-def _unzip(data: bytes) -> bytes | None:
-    return _inflate(data, 16 + zlib.MAX_WBITS)
-
-
-def _inflate_any(data: bytes) -> bytes | None:
-    """`deflate` is zlib by the book and raw deflate in the wild."""
-    return _inflate(data, zlib.MAX_WBITS) or _inflate(data, -zlib.MAX_WBITS)
-
-
-def _inflate(data: bytes, window: int) -> bytes | None:
-    with contextlib.suppress(zlib.error):
-        return zlib.decompressobj(window).decompress(data, _MAX_BYTES) or None
-    return None
-
-
-def _unbrotli(data: bytes) -> bytes | None:
-    with contextlib.suppress(brotli.error):
-        unpacked: bytes = brotli.Decompressor().process(data, output_buffer_limit=_MAX_BYTES)
-        return unpacked[:_MAX_BYTES] or None
-    return None
-
-
-def _unzstd(data: bytes) -> bytes | None:
-    with contextlib.suppress(zstandard.ZstdError):
-        return zstandard.ZstdDecompressor().stream_reader(data).read(_MAX_BYTES) or None
-    return None
-
-
-_UNPACKERS: Final = {
-    "identity": lambda data: data,
-    "gzip": _unzip,
-    "x-gzip": _unzip,
-    "deflate": _inflate_any,
-    "br": _unbrotli,
-    "zstd": _unzstd,
-}
+def _unpacked(decoder: Decoder, data: bytes) -> bytes:
+    unpacked = bytearray()
+    with contextlib.suppress(Broken):  # what came before the break was right
+        for piece in decoder.decode(data):
+            unpacked += piece
+            if len(unpacked) >= _MAX_BYTES:
+                break
+    return bytes(unpacked[:_MAX_BYTES])
 
 
 def _is_json(content_type: str) -> bool:
