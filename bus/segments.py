@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Final, Self
 
 from bus.frames import HEADER_BYTES, Frame, Kind, Scan, scan
+from bus.slots import allocate
 
 SUFFIX: Final = ".seg"
 _STRETCH_BYTES: Final = 1024**2
 
-# macOS has neither; there the spool is for trying things out.
 fdatasync = getattr(os, "fdatasync", os.fsync)
-_allocate = getattr(os, "posix_fallocate", lambda fd, offset, size: os.ftruncate(fd, offset + size))
 
 
 def segment_name(index: int) -> str:
@@ -60,7 +59,7 @@ class Segment:
         fd = os.open(nameless, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         segment = cls(folder, index, fd, size)
         try:
-            _allocate(fd, 0, size)
+            allocate(fd, 0, size)
             segment.write(b"".join(head))
             nameless.rename(path)
         except OSError:

@@ -16,6 +16,9 @@ _SLOT_BYTES: Final = 1024
 _SLOT: Final = struct.Struct("<IQH")  # crc of the rest, generation, length
 T = TypeVar("T", bound=msgspec.Struct)
 
+# macOS has no such call; there the spool is for trying things out.
+allocate = getattr(os, "posix_fallocate", lambda fd, offset, size: os.ftruncate(fd, offset + size))
+
 
 class Slots(Generic[T]):
     def __init__(self, fd: int, kind: type[T]) -> None:
@@ -28,9 +31,7 @@ class Slots(Generic[T]):
         """Raises OSError, also when there is no room for a new file."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            missing = 2 * _SLOT_BYTES - os.fstat(fd).st_size
-            if missing > 0 and os.pwrite(fd, bytes(missing), 2 * _SLOT_BYTES - missing) < missing:
-                raise OSError(28, os.strerror(28), str(path))
+            allocate(fd, 0, 2 * _SLOT_BYTES)
         except OSError:
             os.close(fd)
             raise

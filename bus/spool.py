@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from bus.checkpoint import CHECKPOINT, COUNTS, Checkpoint
+from bus.checkpoint import CHECKPOINT, COUNTS, TOTALS, Checkpoint, Totals
 from bus.codec import encode
 from bus.errors import SpoolFull, SpoolUnusable
 from bus.event import ExchangeBegan, ExchangeFinished
@@ -100,9 +100,10 @@ class Spool:
         spool, folder, lock = make_folder(root)
         try:
             losses = Losses(folder / COUNTS)
-            Slots.open(
-                folder / CHECKPOINT, Checkpoint
-            ).close()  # so that a full disk does not keep the relay from reading
+            for path, kind in ((folder / CHECKPOINT, Checkpoint), (root / TOTALS, Totals)):
+                Slots.open(
+                    path, kind
+                ).close()  # allocated now, so that a full disk does not keep the relay from reading
             quota = Quota(root, max_bytes)
         except OSError as error:
             os.close(lock)

@@ -296,7 +296,7 @@ async def test_a_full_disk_is_met_when_a_segment_is_taken(root: Path, monkeypatc
     def allocate(fd: int, offset: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(segments, "_allocate", allocate)
+    monkeypatch.setattr(segments, "allocate", allocate)
     for _ in range(1000):
         await spool.finish(finished(body=b"x" * 8000))
 
@@ -314,7 +314,7 @@ async def test_a_spool_without_room_for_its_first_segment_opens_and_counts(
     def allocate(fd: int, offset: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(segments, "_allocate", allocate)
+    monkeypatch.setattr(segments, "allocate", allocate)
     spool = open_spool(root)
 
     await spool.finish(finished())

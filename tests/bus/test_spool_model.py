@@ -100,7 +100,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(segments, "fdatasync", self.disk.fdatasync)
         self.patch.setattr(segments, "sync_folder", self.disk.sync_folder)
-        self.patch.setattr(segments, "_allocate", self.disk.allocate)
+        self.patch.setattr(segments, "allocate", self.disk.allocate)
         self.patch.setattr(os, "fsync", lambda fd: None)
         self.patch.setattr(journal_module, "_RETRY_S", 0.0)
         self.bus = MemoryBus()
