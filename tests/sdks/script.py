@@ -41,8 +41,8 @@ def streams(upstream: Upstream, path: str, events: Iterable[bytes], *headers: He
         await wire.end()
 
 
-def breaks_after(upstream: Upstream, path: str, events: Iterable[bytes]) -> None:
-    """A stream whose connection dies in the middle of an event."""
+def breaks_after(upstream: Upstream, path: str, events: Iterable[bytes], *, half: bytes = b"") -> None:
+    """A stream whose connection dies before its end, with `half` of an event on its way."""
     pieces = list(events)
 
     @upstream.on(path)
@@ -50,8 +50,8 @@ def breaks_after(upstream: Upstream, path: str, events: Iterable[bytes]) -> None
         await wire.start_chunked(EVENT_STREAM)
         for piece in pieces:
             await wire.chunk(piece)
-        await wire.send(b"40\r\ndata: {half an eve")
-        await asyncio.sleep(0.05)  # the half shall be on its way; an abort would take it back
+        await wire.send(b"400\r\n" + half)
+        await asyncio.sleep(0.05)  # it shall be on its way; an abort would take it back
         wire.cut()
 
 
