@@ -51,7 +51,9 @@ class Blocks:
             done[0] = self._rest.take()
         if rest:
             self._rest.add(rest[:-1] if self._newline else rest)
-        return [shorten(block, MAX_EVENT_BYTES) for block in done]
+        if len(chunk) > MAX_EVENT_BYTES:  # else none of its blocks is, and the rest knows its bound
+            return [shorten(block, MAX_EVENT_BYTES) for block in done]
+        return done
 
     def _without_bom(self, chunk: bytes) -> bytes:
         start = (self._begins or b"") + chunk

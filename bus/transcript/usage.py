@@ -25,18 +25,19 @@ def from_openai(counts: Counts) -> Usage | None:
     """Chat and legacy completions, responses, embeddings, audio and images; None when it holds no counts."""
     if not _tells(counts, "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"):
         return None
-    prompt = _first(counts, "prompt_tokens", "input_tokens")
-    completion = _first(counts, "completion_tokens", "output_tokens")
-    ins = _details(counts, "prompt_tokens_details", "input_tokens_details", "input_token_details")
-    outs = _details(counts, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    get = counts.get
+    prompt = count(get("prompt_tokens") or get("input_tokens"))
+    completion = count(get("completion_tokens") or get("output_tokens"))
+    ins = _object(get("prompt_tokens_details") or get("input_tokens_details") or get("input_token_details"))
+    outs = _object(get("completion_tokens_details") or get("output_tokens_details") or get("output_token_details"))
 
-    cache_read, rest = _take(_first(ins, "cached_tokens") or _first(counts, "prompt_cache_hit_tokens"), prompt)
-    cache_write, rest = _take(_first(ins, "cache_write_tokens"), rest)
-    audio_input, text_input = _take(_first(ins, "audio_tokens"), rest)
-    reasoning = _first(outs, "reasoning_tokens")
-    if not _is_beside(reasoning, prompt, completion, _first(counts, "total_tokens")):
+    cache_read, rest = _take(count(ins.get("cached_tokens") or get("prompt_cache_hit_tokens")), prompt)
+    cache_write, rest = _take(count(ins.get("cache_write_tokens")), rest)
+    audio_input, text_input = _take(count(ins.get("audio_tokens")), rest)
+    reasoning = count(outs.get("reasoning_tokens"))
+    if not _is_beside(reasoning, prompt, completion, get("total_tokens")):
         reasoning, completion = _take(reasoning, completion)
-    audio_output, text_output = _take(_first(outs, "audio_tokens"), completion)
+    audio_output, text_output = _take(count(outs.get("audio_tokens")), completion)
     return Usage(
         input=text_input,
         cache_read=cache_read,
@@ -52,13 +53,13 @@ def from_anthropic(counts: Counts) -> Usage | None:
     """Messages; output_tokens include thinking, which Anthropic does not tell apart."""
     if not _tells(counts, "input_tokens", "output_tokens"):
         return None
-    by_lifetime = _details(counts, "cache_creation")
-    written = _first(counts, "cache_creation_input_tokens") or sum(count(v) for v in by_lifetime.values())
+    get = counts.get
+    by_lifetime = _object(get("cache_creation"))
     return Usage(
-        input=_first(counts, "input_tokens"),
-        cache_read=_first(counts, "cache_read_input_tokens"),
-        cache_write=count(written),
-        output=_first(counts, "output_tokens"),
+        input=count(get("input_tokens")),
+        cache_read=count(get("cache_read_input_tokens")),
+        cache_write=count(get("cache_creation_input_tokens") or sum(count(v) for v in by_lifetime.values())),
+        output=count(get("output_tokens")),
     )
 
 
@@ -66,28 +67,28 @@ def from_gemini(counts: Counts) -> Usage | None:
     """promptTokenCount includes cached content; candidates exclude thoughts; tool prompts are counted apart."""
     if not _tells(counts, "promptTokenCount", "candidatesTokenCount", "totalTokenCount"):
         return None
-    prompt = _first(counts, "promptTokenCount")
-    cache_read, rest = _take(_first(counts, "cachedContentTokenCount"), prompt)
-    heard = _audio(counts, "promptTokensDetails") - _audio(counts, "cacheTokensDetails")
+    get = counts.get
+    cache_read, rest = _take(count(get("cachedContentTokenCount")), count(get("promptTokenCount")))
+    heard = _audio(get("promptTokensDetails")) - _audio(get("cacheTokensDetails"))
     audio_input, text_input = _take(count(heard), rest)
-    audio_output, text_output = _take(_audio(counts, "candidatesTokensDetails"), _first(counts, "candidatesTokenCount"))
+    spoken = _audio(get("candidatesTokensDetails"))
+    audio_output, text_output = _take(spoken, count(get("candidatesTokenCount")))
     return Usage(
-        input=count(text_input + _first(counts, "toolUsePromptTokenCount")),
+        input=count(text_input + count(get("toolUsePromptTokenCount"))),
         cache_read=cache_read,
         output=text_output,
-        reasoning=_first(counts, "thoughtsTokenCount"),
+        reasoning=count(get("thoughtsTokenCount")),
         audio_input=audio_input,
         audio_output=audio_output,
     )
 
 
 def _tells(counts: Counts, *names: str) -> bool:
-    return any(isinstance(counts.get(n), int | float) and not isinstance(counts[n], bool) for n in names)
-
-
-def _first(counts: Counts, *names: str) -> int:
-    """The first of `names` that has a count."""
-    return next((found for name in names if (found := count(counts.get(name)))), 0)
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return True
+    return False
 
 
 def _take(part: int, whole: int) -> tuple[int, int]:
@@ -96,19 +97,18 @@ def _take(part: int, whole: int) -> tuple[int, int]:
     return part, whole - part
 
 
-def _is_beside(reasoning: int, prompt: int, completion: int, total: int) -> bool:
+def _is_beside(reasoning: int, prompt: int, completion: int, total: object) -> bool:
     """xAI and others count reasoning beside completion_tokens; their total gives it away."""
     return reasoning > 0 and total == prompt + completion + reasoning
 
 
-def _details(counts: Counts, *names: str) -> Counts:
-    return next((d for name in names if isinstance(d := counts.get(name), Mapping)), {})
+def _object(value: object) -> Counts:
+    return value if isinstance(value, dict) else {}
 
 
-def _audio(counts: Counts, name: str) -> int:
+def _audio(rows: object) -> int:
     """Gemini's list of `{"modality": "AUDIO", "tokenCount": n}`."""
-    rows = counts.get(name)
     if not isinstance(rows, list):
         return 0
-    heard = (row for row in rows if isinstance(row, Mapping) and row.get("modality") == "AUDIO")
+    heard = (row for row in rows if isinstance(row, dict) and row.get("modality") == "AUDIO")
     return count(sum(count(row.get("tokenCount")) for row in heard))

@@ -23,9 +23,7 @@ def mistakes(environ: dict[str, str], env_file: Path | None = None) -> list[str]
     return caught.value.mistakes
 
 
-def test_nothing_set_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
+def test_nothing_set_gives_the_defaults() -> None:
     assert load_settings({}) == Settings()
 
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.support.source_tree import ROOT
+
 SETUP = """
 import logging, sys
 from config.logs import dropped_lines, log, set_up_logs
@@ -18,7 +20,12 @@ logger = logging.getLogger("llm_proxy.test")
 
 def run(code: str, log_format: str = "json") -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", SETUP + code, log_format], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", SETUP + code, log_format],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     return done.stderr.splitlines()
 
@@ -82,7 +89,7 @@ def test_a_reader_that_is_gone_to_sleep_holds_nobody_up() -> None:
         "for n in range(30_000): log(logger, logging.INFO, 'x' * 200, n=n)\nprint(dropped_lines() > 0, flush=True)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "json"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout is not None
