@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.support.stores",
     "tests.support.upstream",
     "tests.support.proxy",
+    "tests.support.redis_server",
 ]
 
 # Machines are shared and slow at times, so time says nothing about a property.

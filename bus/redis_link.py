@@ -1,0 +1,122 @@
+"""The connection to Redis or Valkey: no silent retries, bounded waits, and errors told as ours.
+
+redis-py re-sends a write up to ten times when its answer is late, which makes two entries of one. Here every error
+leaves the outcome unknown, the connection is dropped, and whoever wrote asks the server what it has.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import redis.asyncio as aioredis
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from bus.errors import BusError, BusUnavailable
+from config.secret import Secret
+from config.settings import Settings
+
+_ANSWER_S: Final = 5.0  # for everything that does not block
+_CONNECT_S: Final = 2.0
+_BEYOND_BLOCK_S: Final = 5.0  # a blocking read's socket may wait this much longer than its BLOCK
+_CONNECTIONS: Final = 16
+_OLDEST: Final = (6, 2)
+_PASSING: Final = ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN")
+"""Refusals that a failover, a restart or some room will heal."""
+
+
+def redis_url(settings: Settings) -> Secret:
+    """REDIS_URL, or what REDIS_ADDR, REDIS_DB and REDIS_PASSWORD say. Raises BusError when there is neither."""
+    if settings.redis_url is not None:
+        return settings.redis_url
+    if not settings.redis_addr:
+        raise BusError("LLM_PROXY_EVENT_BUS=redis-streams needs REDIS_URL or REDIS_ADDR")
+    password = f":{settings.redis_password.reveal()}@" if settings.redis_password else ""
+    return Secret(f"redis://{password}{settings.redis_addr}/{settings.redis_db}")
+
+
+class RedisLink:
+    """Two pools: one for what answers at once, one whose sockets may wait for a blocking read."""
+
+    def __init__(self, url: Secret, *, longest_block_s: float = 2.0, answer_s: float = _ANSWER_S) -> None:
+        self._quick = self._client(url, answer_s)
+        self._patient = self._client(url, longest_block_s + _BEYOND_BLOCK_S)
+        self._scripts: dict[str, Any] = {}
+
+    async def call(self, *command: Any) -> Any:
+        return await self._told(self._quick.execute_command(*command))  # type: ignore[no-untyped-call]
+
+    async def block(self, *command: Any) -> Any:
+        """A command that may wait at the server. Never cancel it: what it has taken would belong to nobody."""
+        return await self._told(self._patient.execute_command(*command))  # type: ignore[no-untyped-call]
+
+    async def run(self, script: str, keys: list[bytes], arguments: list[Any]) -> Any:
+        """A Lua script of ours, by EVALSHA; loaded again where the server does not know it."""
+        registered = self._scripts.get(script)
+        if registered is None:
+            registered = self._scripts[script] = self._quick.register_script(script)
+        return await self._told(registered(keys=keys, args=arguments))
+
+    async def info(self, section: str) -> Mapping[str, str]:
+        """A section of INFO: works where CONFIG is forbidden."""
+        text: bytes = await self.call("INFO", section)
+        pairs = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
+        return {name: value for name, _, value in pairs}
+
+    async def drop(self) -> None:
+        """Closes all connections: behind the name there may be another server by now."""
+        await self._quick.connection_pool.disconnect(inuse_connections=False)
+        await self._patient.connection_pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        await self._quick.aclose()
+        await self._patient.aclose()
+
+    async def _told(self, answer: Any) -> Any:
+        try:
+            return await answer
+        except ResponseError as error:
+            if str(error).startswith(
+                ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM")
+            ):
+                await self.drop()
+                raise BusUnavailable(f"Redis refuses for now: {error}") from error
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.drop()
+            raise BusUnavailable(f"Redis did not answer ({type(error).__name__})") from error
+
+    @staticmethod
+    def _client(url: Secret, answer_s: float) -> "aioredis.Redis":
+        pool: Any = BlockingConnectionPool.from_url(
+            url.reveal(),
+            max_connections=_CONNECTIONS,
+            timeout=answer_s,
+            socket_timeout=answer_s,
+            socket_connect_timeout=_CONNECT_S,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            protocol=2,
+        )
+        client = aioredis.Redis(connection_pool=pool)
+        client.response_callbacks.clear()  # answers as they come over the wire, the same from every server and version
+        return client
+
+
+async def check_server(link: RedisLink) -> str:
+    """A line on how durable this server is. Raises BusError when events would be lost on it in silence."""
+    server, memory, persistence = await link.info("server"), await link.info("memory"), await link.info("persistence")
+    version = str(server.get("valkey_version") or server["redis_version"])
+    if tuple(int(n) for n in str(server["redis_version"]).split(".")[:2]) < _OLDEST:
+        raise BusError(f"Redis {version} is too old for the event bus; 6.2 or newer is needed")
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys-"):
+        raise BusError(
+            f"Redis evicts any key (maxmemory-policy {policy}), events too; set it to noeviction or use another server"
+        )
+    grade = (
+        "AOF" if int(persistence.get("aof_enabled", 0)) else "no AOF: after a crash relays send again what they hold"
+    )
+    name = "Valkey" if "valkey_version" in server else "Redis"
+    return f"{name} {version}, {policy}, {grade}"

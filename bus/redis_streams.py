@@ -1,0 +1,231 @@
+"""The Bus protocol on one Redis stream: production's bus, for any number of hosts.
+
+Works with what Redis 6.2, Redis 7 and Valkey have in common and with ElastiCache's restrictions: no CONFIG, no MULTI,
+no MAXLEN. What must be atomic is a Lua script over keys of one hash slot; all of them lie in `lua/`.
+
+    {key}:evt  the stream      {key}:hw  producers: spool -> epoch:high water     {key}:ctr  counters per group
+    {key}:dead:<group>  dead letters                  {key}:span:<spool>  which part of a spool lies where
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from bus.bus import AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
+from bus.errors import BusUnavailable
+from bus.redis_link import RedisLink, check_server
+
+RETRY_STEP: Final = 1000
+"""The server's delivery counter holds retries * RETRY_STEP + hand-outs since the last word."""
+SUSPECT_AFTER: Final = 3
+"""An event that was handed out this often without a word is handed out alone, so that its company is spared."""
+
+_TRIM_AT_ONCE: Final = 10_000
+_FIRST_GUESS_BYTES: Final = 4096
+_SCRIPTS: Final = {path.stem: path.read_text() for path in sorted(Path(__file__).with_name("lua").glob("*.lua"))}
+
+
+class RedisStreams:
+    """One consumer group per backend. Raises BusUnavailable while the server is away; the outcome is then unknown."""
+
+    def __init__(self, link: RedisLink, key: str, *, min_idle_ms: int) -> None:
+        self._link = link
+        self._min_idle_ms = min_idle_ms
+        self._tag = b"{" + key.encode() + b"}"
+        self._stream, self._producers = self._tag + b":evt", self._tag + b":hw"
+        self._counters = self._tag + b":ctr"
+        self._groups: list[str] = []
+        self._history = ""
+        self._out: dict[str, set[str]] = {}
+        """Per group and consumer what this process holds, so that a lost answer can be told from running work."""
+        self._is_shaken: set[str] = set()
+        self._entry_bytes = _FIRST_GUESS_BYTES
+
+    async def check(self) -> str:
+        """A line on the server's durability. Raises BusError when it must not be used, BusUnavailable."""
+        return await check_server(self._link)
+
+    async def append(self, spool: bytes, epoch: int, first_seq: int, entries: Sequence[Entry]) -> AppendResult:
+        arguments: list[Any] = [spool, epoch, first_seq, len(entries)]
+        for entry in entries:
+            arguments += (entry.event_id, entry.payload)
+        keys = [self._stream, self._producers, self._counters, self._spans(spool)]
+        status, known, high_water, added = await self._run("append", keys, arguments)
+        if status == b"NOSTREAM":
+            await self._create()
+            status, known, high_water, added = await self._run("append", keys, arguments)
+        if status == b"NOSTREAM":
+            raise BusUnavailable("the stream vanished twice; is another program deleting it?")
+        return AppendResult(AppendStatus(status.decode().lower()), known, high_water, added)
+
+    async def ensure_groups(self, names: Sequence[str]) -> None:
+        self._groups = sorted({*self._groups, *names})
+        await self._create()
+
+    async def read(
+        self, group: str, consumer: str, *, max_entries: int, max_bytes: int, block_ms: int
+    ) -> list[Delivery]:
+        if stranded := await self._recover(group, consumer):
+            return stranded
+        count = max(1, min(max_entries, max_bytes // self._entry_bytes))
+        block = ("BLOCK", block_ms) if block_ms else ()
+        command = ("XREADGROUP", "GROUP", group, consumer, "COUNT", count, *block, "STREAMS", self._stream, ">")
+        return await self._taken(group, consumer, command)
+
+    async def claim(self, group: str, consumer: str, *, min_idle_ms: int, max_entries: int) -> list[Delivery]:
+        command = ("XPENDING", self._stream, group, "IDLE", min_idle_ms, "-", "+", max_entries)
+        rows = await self._of_group(command)
+        counts = {row[0].decode(): int(row[3]) for row in rows}
+        healthy = [i for i, count in counts.items() if count % RETRY_STEP < SUSPECT_AFTER]
+        ids = healthy or list(counts)[:1]
+        if not ids:
+            return []
+        answer = await self._of_group(("XCLAIM", self._stream, group, consumer, min_idle_ms, *ids))
+        entries = [entry for entry in answer if entry is not None]
+        self._hold(group, consumer, [entry[0].decode() for entry in entries])
+        return [self._delivery(i, fields, counts[i.decode()] + 1) for i, fields in entries if fields]
+
+    async def extend(self, group: str, consumer: str, keys: Sequence[str]) -> set[str]:
+        ids = {self._id(key): key for key in keys if self._is_of_history(key)}
+        kept = await self._run("extend", [self._stream], [group, consumer, *ids]) if ids else []
+        return {ids[i.decode()] for i in kept}
+
+    async def ack(self, group: str, keys: Sequence[str]) -> None:
+        ids = [self._id(key) for key in keys if self._is_of_history(key)]
+        if ids:
+            await self._run("ack", [self._stream, self._counters], [group, *ids])
+        self._let_go(group, keys)
+
+    async def retry_in(self, group: str, consumer: str, keys: Sequence[str], delay_ms: int) -> None:
+        """A delay beyond the idle time that a claim asks for is cut to it: the server keeps no longer alarm."""
+        ids = [self._id(key) for key in keys if self._is_of_history(key)]
+        idle_ms = max(0, self._min_idle_ms - delay_ms)
+        if ids:
+            await self._run("retry", [self._stream], [group, consumer, idle_ms, *ids])
+        self._let_go(group, keys)
+
+    async def dead_letter(self, group: str, consumer: str, key: str, *, reason: str, detail: str) -> bool:
+        if not self._is_of_history(key):
+            return False
+        keys = [self._stream, self._counters, self._dead(group)]
+        now_ms = time.time_ns() // 1_000_000
+        done = await self._run("bury", keys, [group, consumer, self._id(key), reason, detail, now_ms])
+        self._let_go(group, [key])
+        return bool(done)
+
+    async def trim(self) -> int:
+        total = 0
+        while count := await self._run("trim", [self._stream], [_TRIM_AT_ONCE, *self._groups]):
+            total += count
+        return total
+
+    async def delivered_through(self, spool: bytes) -> int:
+        return int(await self._run("through", [self._stream, self._producers, self._spans(spool)], [spool]))
+
+    async def retire(self, spool: bytes) -> None:
+        await self._link.call("HDEL", self._producers, spool, spool + b":through")
+        await self._link.call("DEL", self._spans(spool))
+
+    async def stats(self) -> BusStats:
+        entries, appended, _, *groups = await self._run("stats", [self._stream, self._counters], [])
+        size = await self._link.call("MEMORY", "USAGE", self._stream)
+        told = (
+            GroupStats(name.decode(), pending, lag, oldest_ms, dead, delivered)
+            for name, pending, lag, oldest_ms, dead, delivered in groups
+        )
+        return BusStats(entries, int(size or 0), appended, tuple(sorted(told, key=lambda g: g.name)))
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    async def _create(self) -> None:
+        await self._run("create", [self._stream, self._producers, self._counters], list(self._groups))
+        await self._learn_history()
+
+    async def _learn_history(self) -> None:
+        """Ids may name other entries after a failover or a flush; what is held from before is then not acknowledged."""
+        info = await self._link.info("replication")
+        self._history = str(info.get("master_replid", ""))[:12]
+
+    async def _recover(self, group: str, consumer: str) -> list[Delivery]:
+        """After a lost answer: entries that the server has handed to this consumer, and nobody here has."""
+        name = _holder(group, consumer)
+        if name not in self._is_shaken:
+            return []
+        await self._learn_history()
+        command = ("XREADGROUP", "GROUP", group, consumer, "COUNT", 1000, "STREAMS", self._stream, "0")
+        held = self._out.get(name, set())
+        found = [d for d in await self._taken(group, consumer, command, holding=False) if self._id(d.key) not in held]
+        self._hold(group, consumer, [self._id(d.key) for d in found])
+        self._is_shaken.discard(name)
+        return found
+
+    async def _taken(
+        self, group: str, consumer: str, command: tuple[Any, ...], *, holding: bool = True
+    ) -> list[Delivery]:
+        try:
+            answer = await self._of_group(command, blocks="BLOCK" in command)
+        except BusUnavailable:
+            self._is_shaken.add(_holder(group, consumer))
+            raise
+        entries = [entry for _, part in answer or [] for entry in part]
+        if holding:
+            self._hold(group, consumer, [i.decode() for i, _ in entries])
+        return [self._delivery(i, fields, 1) for i, fields in entries if fields]
+
+    async def _of_group(self, command: tuple[Any, ...], *, blocks: bool = False) -> Any:
+        """A command on a group; one that is gone is made again at the beginning: duplicates, no loss."""
+        if not self._history:
+            await self._learn_history()
+        try:
+            return await (self._link.block(*command) if blocks else self._link.call(*command))
+        except ResponseError as error:
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                raise
+            await self._create()
+            return []
+
+    def _delivery(self, entry_id: bytes, fields: list[bytes], count: int) -> Delivery:
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        payload: bytes = named[b"p"]
+        self._entry_bytes = (self._entry_bytes * 15 + len(payload)) // 16 + 1
+        retries, hand_outs = divmod(count, RETRY_STEP)
+        key = f"{self._history}/{entry_id.decode()}"
+        return Delivery(key, named[b"i"], retries + hand_outs, payload, max(0, hand_outs - 1))
+
+    def _hold(self, group: str, consumer: str, ids: Sequence[str]) -> None:
+        self._out.setdefault(_holder(group, consumer), set()).update(ids)
+
+    def _let_go(self, group: str, keys: Sequence[str]) -> None:
+        ids = [self._id(key) for key in keys]
+        for name, held in self._out.items():
+            if name.startswith(f"{group}\n"):
+                held.difference_update(ids)
+
+    def _is_of_history(self, key: str) -> bool:
+        return key.partition("/")[0] == self._history
+
+    def _id(self, key: str) -> str:
+        return key.partition("/")[2]
+
+    def _spans(self, spool: bytes) -> bytes:
+        return self._tag + b":span:" + spool.hex().encode()
+
+    def _dead(self, group: str) -> bytes:
+        return self._tag + b":dead:" + group.encode()
+
+    async def _run(self, name: str, keys: list[bytes], arguments: list[Any]) -> Any:
+        try:
+            return await self._link.run(_SCRIPTS[name], keys, arguments)
+        except ResponseError as error:
+            if "NOGROUP" in str(error):
+                await self._create()
+                raise BusUnavailable("a consumer group was gone; it has been made again") from error
+            raise BusUnavailable(f"Redis refuses {name}: {error}") from error
+
+
+def _holder(group: str, consumer: str) -> str:
+    return f"{group}\n{consumer}"
