@@ -16,7 +16,7 @@ from app.cli.options import settings_with
 from app.cli.schema import prepare as prepare_schema
 from app.demo import providers_file
 from app.demo.provider import API_KEY
-from app.ports import next_free
+from app.ports import any_free, next_free
 from config.addresses import Address, parse
 from config.clock import SystemClock
 from config.ids import new_token
@@ -36,7 +36,7 @@ _DEFAULTS = {
     "LLM_PROXY_DRAIN_S": "10",
 }
 _REAL_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
-_PROVIDER = Address("127.0.0.1", 8090)
+_LOOPBACK = "127.0.0.1"
 _HEAD = ("Secrets of the demo, made at its first start. Remove the whole folder to begin anew.",)
 
 
@@ -52,10 +52,10 @@ def prepare_demo(
     settings = _with_free_ports(settings_with(values, env_file))
     keys = {p: key for p, name in _REAL_KEYS.items() if (key := raw_environment(frozenset({name})).get(name))}
     simulated = () if settings.api_config_path else tuple(p for p in _REAL_KEYS if p not in keys)
-    port = next_free(_PROVIDER).port
+    port = any_free(_LOOPBACK).port
     if simulated:
         path = folder / "providers.yaml"
-        providers_file.write(path, simulated, f"http://127.0.0.1:{port}")
+        providers_file.write(path, simulated, f"http://{_LOOPBACK}:{port}")
         settings = structs.replace(settings, api_config_path=str(path))
     checks.configuration(settings)
     default = checks.providers(settings).default.name
@@ -84,6 +84,8 @@ def _with_free_ports(settings: Settings) -> Settings:
 
 
 def _free(wanted: Address) -> Address:
+    if not wanted.port:
+        return any_free(wanted.host)
     found = next_free(wanted)
     if found != wanted:
         output.say(f"port {wanted.port} is taken, using {found.port}")
