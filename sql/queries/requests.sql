@@ -28,10 +28,10 @@ VALUES (:event_id, :side, :accepted_at_ms, :data, :content_type, :content_encodi
 ON CONFLICT (event_id, side) DO NOTHING
 
 -- name: add_minute
--- Adds new rows to the sums of their minute and project.
-INSERT INTO request_minutes (minute_ms, project_id, requests, errors, prompt_tokens, completion_tokens)
-VALUES (:minute_ms, :project_id, :requests, :errors, :prompt_tokens, :completion_tokens)
-ON CONFLICT (minute_ms, project_id) DO UPDATE
+-- Adds new rows to the sums of a minute, of their project or of all ('*').
+INSERT INTO request_minutes (project_id, minute_ms, requests, errors, prompt_tokens, completion_tokens)
+VALUES (:project_id, :minute_ms, :requests, :errors, :prompt_tokens, :completion_tokens)
+ON CONFLICT (project_id, minute_ms) DO UPDATE
 SET requests = request_minutes.requests + excluded.requests,
     errors = request_minutes.errors + excluded.errors,
     prompt_tokens = request_minutes.prompt_tokens + excluded.prompt_tokens,
@@ -105,15 +105,15 @@ FROM (
 ) AS counted
 
 -- name: sums
--- How much was there in these minutes?
+-- How much was there in these minutes, of a project or of all ('*')?
 SELECT CAST(COALESCE(SUM(requests), 0) AS BIGINT) AS requests,
        CAST(COALESCE(SUM(errors), 0) AS BIGINT) AS errors,
        CAST(COALESCE(SUM(prompt_tokens), 0) AS BIGINT) AS prompt_tokens,
        CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens
 FROM request_minutes
-WHERE minute_ms >= :since_ms
+WHERE project_id = :sums_of
+  AND minute_ms >= :since_ms
   AND minute_ms < :until_ms
-  AND project_id = :project_id  -- if project_id
 
 -- name: durations
 -- How long did the newest exchanges of a window take?
@@ -131,7 +131,8 @@ SELECT minute_ms / :bucket_ms * :bucket_ms AS bucket_ms,
        CAST(SUM(requests) AS BIGINT) AS requests,
        CAST(SUM(errors) AS BIGINT) AS errors
 FROM request_minutes
-WHERE minute_ms >= :since_ms
+WHERE project_id = :sums_of
+  AND minute_ms >= :since_ms
   AND minute_ms < :until_ms
 GROUP BY 1
 ORDER BY 1

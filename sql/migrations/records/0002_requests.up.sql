@@ -1,4 +1,4 @@
--- One row per exchange, its bodies apart, and a sum per minute and project for the overview.
+-- One row per exchange, its bodies apart, and sums per minute for the overview.
 
 CREATE TABLE requests (
   event_id TEXT PRIMARY KEY,  -- only sqlite
@@ -48,6 +48,7 @@ CREATE INDEX requests_accepted_idx ON requests (accepted_at_ms, event_id);
 CREATE INDEX requests_project_idx ON requests (project_id, accepted_at_ms, event_id);
 CREATE INDEX requests_token_idx ON requests (token_id, accepted_at_ms, event_id);
 CREATE INDEX requests_model_idx ON requests (model, accepted_at_ms, event_id);
+CREATE INDEX requests_provider_idx ON requests (provider, accepted_at_ms, event_id);
 CREATE INDEX requests_request_idx ON requests (request_id);
 -- What one looks for when something is wrong is rare: most rows are not in here, so it costs little.
 CREATE INDEX requests_code_idx ON requests (code, accepted_at_ms, event_id) WHERE code <> '';
@@ -67,14 +68,13 @@ CREATE TABLE request_bodies (
 
 CREATE INDEX request_bodies_accepted_idx ON request_bodies (accepted_at_ms);
 
+-- Per project, and for all together under the project_id '*'.
 CREATE TABLE request_minutes (
-  minute_ms BIGINT NOT NULL,
   project_id TEXT NOT NULL,
+  minute_ms BIGINT NOT NULL,
   requests BIGINT NOT NULL,
   errors BIGINT NOT NULL,
   prompt_tokens BIGINT NOT NULL,
   completion_tokens BIGINT NOT NULL,
-  PRIMARY KEY (minute_ms, project_id)
+  PRIMARY KEY (project_id, minute_ms)
 );
-
-CREATE INDEX request_minutes_project_idx ON request_minutes (project_id, minute_ms);
