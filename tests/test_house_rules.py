@@ -22,12 +22,11 @@ MAY_IMPORT = {
     "admin": frozenset({"config", "sql", "bus.signals", "bus.inspection", "bus.dead_letters", "bus.errors"}),
 }
 """What is not named whole is named by module; `bus.errors` are what `bus.inspection` raises."""
-BODIES = ("dispatcher/bodies.py", "admin/bodies.py")
 HOMES = {
     "aiohttp": ("app/upstreams/",),
     "aiosqlite": ("sql/sqlite", "bus/sqlite"),
     "click": ("app/cli/",),  # what Typer stands on
-    "brotli": ("bus/transcript/encodings.py", *BODIES),
+    "brotli": ("bus/transcript/encodings.py", "admin/bodies.py"),
     "cryptography": ("sql/sealing.py",),
     "dogpile": ("app/lookups.py", "app/memory.py"),
     "granian": (*COMPOSITION, "app/supervisor.py"),
@@ -46,7 +45,7 @@ HOMES = {
     "uvloop": ("app/",),
     "yaml": ("config/", "app/demo/"),
     "yarl": ("app/upstreams/",),
-    "zstandard": ("bus/", *BODIES),
+    "zstandard": ("bus/", "admin/bodies.py"),
 }
 """Third parties (and sqlite3), and the beginnings of the paths that may import them."""
 

@@ -50,16 +50,19 @@ def from_openai(counts: Counts) -> Usage | None:
 
 
 def from_anthropic(counts: Counts) -> Usage | None:
-    """Messages; output_tokens include thinking, which Anthropic does not tell apart."""
+    """Messages; output_tokens include thinking, which newer replies tell apart in their details."""
     if not _tells(counts, "input_tokens", "output_tokens"):
         return None
     get = counts.get
     by_lifetime = _object(get("cache_creation"))
+    thinking = count(_object(get("output_tokens_details")).get("thinking_tokens"))
+    reasoning, output = _take(thinking, count(get("output_tokens")))
     return Usage(
         input=count(get("input_tokens")),
         cache_read=count(get("cache_read_input_tokens")),
         cache_write=count(get("cache_creation_input_tokens") or sum(count(v) for v in by_lifetime.values())),
-        output=count(get("output_tokens")),
+        output=output,
+        reasoning=reasoning,
     )
 
 

@@ -20,7 +20,7 @@ RESPONSES = ReplyFacts(Usage(input=200, cache_read=128, output=32, reasoning=20)
 HEARD = ReplyFacts(Usage(input=4, audio_input=10, output=87), "", "", True)
 DRAWN = ReplyFacts(Usage(input=50, output=50), "", "", True)
 MESSAGE = ReplyFacts(
-    Usage(input=2095, cache_read=1800, cache_write=248, output=503),
+    Usage(input=2095, cache_read=1800, cache_write=248, output=303, reasoning=200),
     "claude-sonnet-4-5-20250929",
     "msg_013Zva2CMHLNnXjNJJKqJ2EF",
     True,
