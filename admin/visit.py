@@ -43,8 +43,10 @@ class Visit:
             raise NotSignedIn
         if is_change:
             self.form = await read_body(self.request)
-        if is_change and self.session and not csrf.is_token_right(self.session.csrf, self.form.pop(csrf.FIELD, "")):
-            raise ForgedForm
+            given = self.form.pop(csrf.FIELD, "")
+            # The sign-in has no session to belong to; where the form came from has been looked at above.
+            if needs_session and self.session and not csrf.is_token_right(self.session.csrf, given):
+                raise ForgedForm
 
     async def look_up_session(self) -> None:
         cookie = read_cookie(self.request, self.is_https)

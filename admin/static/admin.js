@@ -23,7 +23,8 @@
     await navigator.clipboard.writeText($(button.dataset.copy).textContent);
     const label = $("[data-copy-label]", button);
     label.textContent = "Copied";
-    setTimeout(() => { label.textContent = "Copy"; }, 2000);
+    button.classList.add("copied");
+    setTimeout(() => { label.textContent = "Copy"; button.classList.remove("copied"); }, 2000);
   });
 
   // Toasts: good news goes by itself, bad news stays until it is closed.

@@ -14,7 +14,7 @@ from admin.acts.projects import create_project
 from admin.acts.tokens import create_token
 from admin.main import build_app, make_parts
 from admin.parts import Parts
-from config.clock import SystemClock
+from config.clock import Clock, SystemClock
 from config.ids import new_id
 from config.secret import Secret
 from config.settings import Settings
@@ -25,6 +25,7 @@ from sql.sealing import new_key
 from sql.stores import Stores
 
 TOKEN = "the-management-token-of-this-test"
+CLOCK = SystemClock()
 ORIGIN = "http://admin.test"
 ACTOR = Actor(name="management_token", client_ip="127.0.0.1", request_id="seed-0001", method="POST", path="/seed")
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial", "Sec-Fetch-Site": "same-origin"}
@@ -80,30 +81,34 @@ class Site:
         await self.stores.close()
 
 
-async def open_site(settings: Settings) -> Site:
-    parts = make_parts(settings, SystemClock())
+async def open_site(settings: Settings, clock: Clock) -> Site:
+    parts = make_parts(settings, clock)
     await migrate.up(parts.stores)
     return Site(parts)
 
 
-async def project(stores: Stores, name: str = "Support bot", key: str = "sk-provider-key-of-this-test") -> ProjectRow:
+async def project(
+    stores: Stores, name: str = "Support bot", key: str = "sk-provider-key-of-this-test", clock: Clock = CLOCK
+) -> ProjectRow:
     return await create_project(
-        stores, SystemClock(), ACTOR, name=name, api_key=Secret(key) if key else None, provider="openai"
+        stores, clock, ACTOR, name=name, api_key=Secret(key) if key else None, provider="openai"
     )
 
 
-async def token(stores: Stores, project_id: str, *, max_requests: int | None = None) -> tuple[TokenRow, str]:
+async def token(
+    stores: Stores, project_id: str, *, max_requests: int | None = None, clock: Clock = CLOCK
+) -> tuple[TokenRow, str]:
     return await create_token(
-        stores, SystemClock(), ACTOR, project_id=project_id, duration_ms=86_400_000, max_requests=max_requests
+        stores, clock, ACTOR, project_id=project_id, duration_ms=86_400_000, max_requests=max_requests
     )
 
 
-def request_row(number: int = 0, **changes: Any) -> RequestRow:
+def request_row(number: int = 0, *, clock: Clock = CLOCK, **changes: Any) -> RequestRow:
     """A successful chat call, `number` seconds ago."""
     row = RequestRow(
         event_id=new_id(),
         request_id=f"req-{number:06}",
-        accepted_at_ms=SystemClock().now_ms() - number * 1000,
+        accepted_at_ms=clock.now_ms() - number * 1000,
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         method="POST",
         path="/v1/chat/completions",
@@ -144,22 +149,23 @@ def request_row(number: int = 0, **changes: Any) -> RequestRow:
     return replace(row, **changes)
 
 
-async def seed(stores: Stores) -> dict[str, str]:
-    """Projects, tokens in every state and two days of traffic; ids by name for the pages to be opened."""
-    clock = SystemClock()
-    support = await project(stores, "Support bot", "sk-proj-3kd92mmq81kd02kd8s")
+async def seed(stores: Stores, clock: Clock) -> dict[str, str]:
+    """Projects, tokens in every state and an hour of traffic; ids by name for the pages to be opened."""
+    support = await project(stores, "Support bot", "sk-proj-3kd92mmq81kd02kd8s", clock)
     await add_api_key(
         stores, clock, ACTOR, support.id, provider="anthropic", key=Secret("sk-ant-api03-92kdk20dkq"), weight=3
     )
-    others = [await project(stores, name, "") for name in ("Search assistant", "Code review", "Data team notebooks")]
-    used, _ = await token(stores, support.id, max_requests=1000)
-    full, _ = await token(stores, support.id, max_requests=40)
-    revoked, _ = await token(stores, others[0].id)
+    others = [
+        await project(stores, name, "", clock) for name in ("Search assistant", "Code review", "Data team notebooks")
+    ]
+    used, _ = await token(stores, support.id, max_requests=1000, clock=clock)
+    full, _ = await token(stores, support.id, max_requests=40, clock=clock)
+    revoked, _ = await token(stores, others[0].id, clock=clock)
     await tokens.revoke(stores.main, revoked.id, clock.now_ms())
     usages = [TokenUsage(id=used.id, requests=640, cache_hits=12, last_used_at_ms=clock.now_ms())]
     usages.append(TokenUsage(id=full.id, requests=40, cache_hits=0, last_used_at_ms=clock.now_ms() - 7_200_000))
     await tokens.add_usage(stores.main, usages)
-    rows = [_traffic(number, support, others[0], used.id) for number in range(320)]
+    rows = [_traffic(number, support, others[0], used.id, clock) for number in range(320)]
     body = b'{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"Where is my parcel?"}],"stream":true}'
     reply = b'data: {"choices":[{"delta":{"content":"It"}}]}\n\ndata: {"choices":[{"delta":{"content":" left"}}]}\n\n'
     await requests.insert_many(stores.records, rows, _bodies(rows[0].event_id, body, reply))
@@ -174,9 +180,9 @@ def _bodies(event_id: str, body: bytes, reply: bytes) -> list[BodyRow]:
     ]
 
 
-def _traffic(number: int, support: ProjectRow, other: ProjectRow, token_id: str) -> RequestRow:
+def _traffic(number: int, support: ProjectRow, other: ProjectRow, token_id: str, clock: Clock) -> RequestRow:
     """Most go well; every 17th is refused, every 23rd fails, every 31st is cut."""
-    row = request_row(number * 11, project_id=support.id, token_id=token_id)
+    row = request_row(number * 11, clock=clock, project_id=support.id, token_id=token_id)
     if number % 3 == 0:
         row = replace(
             row,
