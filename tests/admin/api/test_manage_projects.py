@@ -162,20 +162,20 @@ async def test_api_keys_of_a_project(manage: httpx.AsyncClient) -> None:
     project = await made(manage)
     path = f"/manage/projects/{project['id']}/api_keys"
 
-    created = await manage.post(path, json={"provider": "anthropic", "key": "sk-ant-0123456789abc", "weight": 2})
-    twice = await manage.post(path, json={"provider": "anthropic", "key": "sk-ant-0123456789abc"})
+    created = await manage.post(path, json={"provider": "anthropic", "key": "sk-ant-0123456789abcdefghij", "weight": 2})
+    twice = await manage.post(path, json={"provider": "anthropic", "key": "sk-ant-0123456789abcdefghij"})
     unknown = await manage.post(path, json={"provider": "nobody", "key": "k-0123456789"})
     changed = await manage.patch(created.headers["location"], json={"weight": 0})
     listed = await manage.get(path)
     removed = await manage.delete(created.headers["location"])
     again = await manage.delete(created.headers["location"])
 
-    assert (created.status_code, created.json()["key"], created.json()["weight"]) == (201, "sk-ant-0...9abc", 2)
+    assert (created.status_code, created.json()["key"], created.json()["weight"]) == (201, "sk-ant-0...ghij", 2)
     assert (twice.status_code, unknown.status_code) == (409, 422)
     assert "anthropic" in unknown.json()["fields"]["provider"]
     assert changed.json()["weight"] == 0
     assert [(key["provider"], key["key"]) for key in listed.json()] == [
-        ("anthropic", "sk-ant-0...9abc"),
+        ("anthropic", "sk-ant-0...ghij"),
         ("openai", "sk-provi...cdef"),
     ]
     assert (removed.status_code, removed.content, again.status_code) == (204, b"", 404)
