@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import psycopg
+import psycopg.conninfo
 from psycopg import waiting
 from psycopg.rows import DictRow, dict_row
 
@@ -101,6 +102,15 @@ class PostgresDatabase(LinkedDatabase):
             link.give_away()
             raise
         return link
+
+
+def is_url(url: Secret) -> bool:
+    """Whether it can be read; not whether anybody answers there."""
+    try:
+        psycopg.conninfo.conninfo_to_dict(url.reveal())
+    except psycopg.Error:
+        return False
+    return True
 
 
 class _Connection(psycopg.AsyncConnection[DictRow]):

@@ -224,6 +224,8 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
     errors: int
     prompt_tokens: int
     completion_tokens: int
+    cost_microusd: int | None
+    """Of the exchanges whose cost is known; None when there is none."""
     p50_us: int | None
     """Accept to last byte; None when no exchange has ended."""
     p95_us: int | None

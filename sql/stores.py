@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import psycopg.conninfo
 from msgspec import Struct
 
 from config.errors import ConfigError
-from config.secret import Secret
 from config.settings import Settings
 from sql.database import Database
-from sql.postgres import PostgresDatabase
 from sql.sealing import Sealer
 from sql.sqlite import SqliteDatabase
 
@@ -33,9 +30,8 @@ def open_stores(settings: Settings) -> Stores:
         raise ConfigError(["ENCRYPTION_KEY: is not set, but REQUIRE_ENCRYPTION_KEY is; `llm-proxy setup` makes one"])
     sealer = Sealer(settings.encryption_key)
     if settings.db_driver == "postgres":
-        url = _checked_url(settings.database_url)
-        database = PostgresDatabase(url, pool_size=settings.database_pool_size, timeout_ms=settings.database_timeout_ms)
-        return Stores(main=database, records=database, sealer=sealer)
+        postgres = _postgres(settings)
+        return Stores(main=postgres, records=postgres, sealer=sealer)
     path = main_path(settings)
     return Stores(
         main=SqliteDatabase(path, timeout_ms=settings.database_timeout_ms),
@@ -49,13 +45,12 @@ def main_path(settings: Settings) -> Path:
     return Path(settings.database_path) if settings.database_path else Path(settings.data_dir) / "llm-proxy.db"
 
 
-def _checked_url(url: Secret | None) -> Secret:
+def _postgres(settings: Settings) -> Database:
+    from sql.postgres import PostgresDatabase, is_url  # 15 MB that no process on SQLite needs
+
+    url = settings.database_url
     if not url:
         raise ConfigError(["DATABASE_URL: is not set, but DB_DRIVER is postgres; postgresql://user:password@host/name"])
-    try:
-        psycopg.conninfo.conninfo_to_dict(url.reveal())
-    except psycopg.Error:
-        raise ConfigError(
-            ["DATABASE_URL: cannot be read; it must look like postgresql://user:password@host:5432/name"]
-        ) from None
-    return url
+    if not is_url(url):
+        raise ConfigError(["DATABASE_URL: cannot be read; expected postgresql://user:password@host:5432/name"])
+    return PostgresDatabase(url, pool_size=settings.database_pool_size, timeout_ms=settings.database_timeout_ms)

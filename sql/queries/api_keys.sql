@@ -6,6 +6,14 @@ WHERE project_id = :project_id
 ORDER BY provider, created_at_ms, id
 LIMIT :limit
 
+-- name: for_projects
+-- Which keys may these projects call with? `ids` is a JSON array.
+SELECT id, project_id, provider, key, weight, created_at_ms, updated_at_ms
+FROM api_keys
+WHERE project_id IN (SELECT value FROM json_each(:ids))
+ORDER BY project_id, provider, created_at_ms, id
+LIMIT :limit
+
 -- name: get
 -- Which key has this id?
 SELECT id, project_id, provider, key, weight, created_at_ms, updated_at_ms

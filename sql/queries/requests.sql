@@ -29,13 +29,17 @@ ON CONFLICT (event_id, side) DO NOTHING
 
 -- name: add_minute
 -- Adds new rows to the sums of a minute, of their project or of all ('*').
-INSERT INTO request_minutes (project_id, minute_ms, requests, errors, prompt_tokens, completion_tokens)
-VALUES (:project_id, :minute_ms, :requests, :errors, :prompt_tokens, :completion_tokens)
+-- An unknown cost adds nothing; it stays unknown while no row has one.
+INSERT INTO request_minutes (project_id, minute_ms, requests, errors, prompt_tokens, completion_tokens, cost_microusd)
+VALUES (:project_id, :minute_ms, :requests, :errors, :prompt_tokens, :completion_tokens, :cost_microusd)
 ON CONFLICT (project_id, minute_ms) DO UPDATE
 SET requests = request_minutes.requests + excluded.requests,
     errors = request_minutes.errors + excluded.errors,
     prompt_tokens = request_minutes.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = request_minutes.completion_tokens + excluded.completion_tokens
+    completion_tokens = request_minutes.completion_tokens + excluded.completion_tokens,
+    cost_microusd = COALESCE(request_minutes.cost_microusd + excluded.cost_microusd,
+                             request_minutes.cost_microusd,
+                             excluded.cost_microusd)
 
 -- name: get
 -- What became of this exchange?
@@ -109,7 +113,8 @@ FROM (
 SELECT CAST(COALESCE(SUM(requests), 0) AS BIGINT) AS requests,
        CAST(COALESCE(SUM(errors), 0) AS BIGINT) AS errors,
        CAST(COALESCE(SUM(prompt_tokens), 0) AS BIGINT) AS prompt_tokens,
-       CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens
+       CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens,
+       CAST(SUM(cost_microusd) AS BIGINT) AS cost_microusd
 FROM request_minutes
 WHERE project_id = :sums_of
   AND minute_ms >= :since_ms

@@ -1,5 +1,6 @@
 """API keys of the providers, sealed on the way in and opened on the way out."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -17,6 +18,15 @@ async def for_project(on: Connection, sealer: Sealer, project_id: str) -> list[A
     """By provider, oldest first. Raises SealBroken."""
     rows = await on.fetch_all(_Q.for_project, {"project_id": project_id, "limit": MOST_PER_PROJECT})
     return [_opened(sealer, row) for row in rows]
+
+
+async def for_projects(on: Connection, sealer: Sealer, project_ids: Iterable[str]) -> dict[str, list[ApiKeyRow]]:
+    """The same for each of these projects, those without keys included. Raises SealBroken."""
+    keys: dict[str, list[ApiKeyRow]] = {project_id: [] for project_id in project_ids}
+    ids = msgspec.json.encode(sorted(keys)).decode()
+    for row in await on.fetch_all(_Q.for_projects, {"ids": ids, "limit": len(keys) * MOST_PER_PROJECT}):
+        keys[row["project_id"]].append(_opened(sealer, row))
+    return keys
 
 
 async def get(on: Connection, sealer: Sealer, api_key_id: str) -> ApiKeyRow | None:

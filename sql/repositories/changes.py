@@ -1,5 +1,7 @@
 """What processes must forget. A row is written in the transaction of the change itself; everyone polls for new ones."""
 
+from collections.abc import Iterable
+
 from sql.database import Connection
 from sql.rows import ChangeRow
 from sql.statements import load
@@ -9,9 +11,16 @@ _Q = load("changes")
 
 async def append(on: Connection, kind: str, key: str, at_ms: int) -> None:
     """Ids grow in the order of commit, so that `after` never misses one."""
-    async with on.transaction() as transaction:
-        await hold_order(transaction)
-        await transaction.execute(_Q.append, {"kind": kind, "key": key, "at_ms": at_ms})
+    await append_many(on, kind, [key], at_ms)
+
+
+async def append_many(on: Connection, kind: str, keys: Iterable[str], at_ms: int) -> None:
+    """One change per key."""
+    rows = [{"kind": kind, "key": key, "at_ms": at_ms} for key in keys]
+    if rows:
+        async with on.transaction() as transaction:
+            await hold_order(transaction)
+            await transaction.execute_many(_Q.append, rows)
 
 
 async def hold_order(on: Connection) -> None:

@@ -114,22 +114,33 @@ def _body_params(body: BodyRow, by_id: dict[str, RequestRow]) -> dict[str, objec
 
 def _minutes(rows: Iterable[RequestRow]) -> list[dict[str, object]]:
     """In the order of their key, so that two dispatchers never wait for each other crosswise."""
-    sums: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    grouped: dict[tuple[str, int], list[RequestRow]] = defaultdict(list)
     for row in rows:
         for sums_of in (row.project_id, _ALL):
-            of_minute = sums[sums_of, _minute(row.accepted_at_ms)]
-            of_minute[:] = [old + new for old, new in zip(of_minute, _counted(row), strict=True)]
-    names = ("requests", "errors", "prompt_tokens", "completion_tokens")
+            grouped[sums_of, _minute(row.accepted_at_ms)].append(row)
     return [
-        {"project_id": sums_of, "minute_ms": minute, **dict(zip(names, values, strict=True))}
-        for (sums_of, minute), values in sorted(sums.items())
+        {"project_id": sums_of, "minute_ms": minute, **_added_up(group)}
+        for (sums_of, minute), group in sorted(grouped.items())
     ]
 
 
-def _counted(row: RequestRow) -> tuple[int, int, int, int]:
-    prompt = (row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.audio_input_tokens)
-    completion = (row.output_tokens, row.reasoning_tokens, row.audio_output_tokens)
-    return 1, int(is_error(row)), sum(n or 0 for n in prompt), sum(n or 0 for n in completion)
+def _added_up(rows: Sequence[RequestRow]) -> dict[str, int | None]:
+    costs = [row.cost_microusd for row in rows if row.cost_microusd is not None]
+    return {
+        "requests": len(rows),
+        "errors": sum(map(is_error, rows)),
+        "prompt_tokens": sum(
+            (row.input_tokens or 0)
+            + (row.cache_read_tokens or 0)
+            + (row.cache_write_tokens or 0)
+            + (row.audio_input_tokens or 0)
+            for row in rows
+        ),
+        "completion_tokens": sum(
+            (row.output_tokens or 0) + (row.reasoning_tokens or 0) + (row.audio_output_tokens or 0) for row in rows
+        ),
+        "cost_microusd": sum(costs) if costs else None,
+    }
 
 
 def _minute(at_ms: int) -> int:

@@ -125,6 +125,7 @@ def test_what_differs_on_postgres_is_listed_here() -> None:
     overlaid = {f"{table}.{name}" for table in tables for name in load(table).overlaid}
 
     assert overlaid == {
+        "api_keys.for_projects",
         "changes.lock",
         "projects.names",
         "requests.insert",

@@ -76,5 +76,6 @@ CREATE TABLE request_minutes (
   errors BIGINT NOT NULL,
   prompt_tokens BIGINT NOT NULL,
   completion_tokens BIGINT NOT NULL,
+  cost_microusd BIGINT,
   PRIMARY KEY (project_id, minute_ms)
 );

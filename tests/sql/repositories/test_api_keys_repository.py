@@ -55,6 +55,20 @@ async def test_keys_come_by_provider_and_age(stores: Stores, project_id: str) ->
     assert await api_keys.for_project(stores.main, stores.sealer, project_id) == [other, old, young]
 
 
+async def test_keys_of_many_projects_come_at_once(stores: Stores, project_id: str) -> None:
+    bare, neighbour = rows.project(), rows.project()
+    await projects.create(stores.main, bare)
+    await projects.create(stores.main, neighbour)
+    mine = rows.api_key(project_id)
+    await api_keys.create(stores.main, stores.sealer, mine)
+    await api_keys.create(stores.main, stores.sealer, rows.api_key(neighbour.id))
+
+    found = await api_keys.for_projects(stores.main, stores.sealer, [project_id, bare.id, "nobody"])
+
+    assert found == {project_id: [mine], bare.id: [], "nobody": []}
+    assert await api_keys.for_projects(stores.main, stores.sealer, []) == {}
+
+
 async def test_a_key_of_no_project_is_refused(stores: Stores) -> None:
     with pytest.raises(BrokenReference):
         await api_keys.create(stores.main, stores.sealer, rows.api_key("nobody"))

@@ -11,8 +11,9 @@ from tests.support.rows import NOW_MS
 
 async def test_changes_are_read_from_where_one_was(stores: Stores) -> None:
     assert await changes.last_id(stores.main) == 0
-    for key in "abc":
-        await changes.append(stores.main, "token", key, NOW_MS)
+    await changes.append(stores.main, "token", "a", NOW_MS)
+    await changes.append_many(stores.main, "token", ["b", "c"], NOW_MS)
+    await changes.append_many(stores.main, "token", [], NOW_MS)
 
     first, *rest = await changes.after(stores.main, 0, 10)
 

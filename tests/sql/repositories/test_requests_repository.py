@@ -151,6 +151,19 @@ async def test_the_summary_adds_up_usage_and_errors(stores: Stores) -> None:
     assert (of_one.requests, of_one.errors) == (1, 0)
 
 
+async def test_unknown_costs_stay_unknown_and_known_ones_add_up(stores: Stores) -> None:
+    async def cost() -> int | None:
+        return (await requests.summary(stores.records, NOW_MS, NOW_MS + 1)).cost_microusd
+
+    await requests.insert_many(stores.records, [rows.request(cost_microusd=None)], [])
+    assert await cost() is None
+
+    await requests.insert_many(stores.records, [rows.request(cost_microusd=5), rows.request(cost_microusd=None)], [])
+    await requests.insert_many(stores.records, [rows.request(cost_microusd=0), rows.request(cost_microusd=7)], [])
+    await requests.insert_many(stores.records, [rows.request(cost_microusd=None)], [])
+    assert await cost() == 12
+
+
 async def test_the_summary_is_bounded_by_its_window(stores: Stores) -> None:
     for minutes in (-1, 0, 1, 2):
         await requests.insert_many(stores.records, [rows.request(accepted_at_ms=START_MS + minutes * MINUTE_MS)], [])
