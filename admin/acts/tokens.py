@@ -121,8 +121,7 @@ async def revoke_all(stores: Stores, clock: Clock, actor: Actor, project_id: str
 async def revoke_tokens_of(tx: Connection, project_id: str, now_ms: int) -> list[str]:
     """Revokes and signals; the caller audits. Returns the hashes of the tokens that were active."""
     hashes = await tokens.revoke_all(tx, project_id, now_ms)
-    for token_hash in hashes:
-        await changes.append(tx, "token", token_hash, now_ms)
+    await changes.append_many(tx, "token", hashes, now_ms)
     return hashes
 
 

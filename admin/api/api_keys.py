@@ -11,7 +11,8 @@ from admin.acts.errors import NotFound
 from admin.acts.timestamps import rfc3339
 from admin.api.errors import unprocessable
 from admin.api.operation import Call, Operation, answer
-from config.secret import Secret, obfuscate
+from config.secret import MASK, Secret, obfuscate
+from sql.errors import SealBroken
 from sql.repositories import api_keys, projects
 from sql.rows import ApiKeyRow
 from sql.stores import Stores
@@ -55,7 +56,8 @@ async def list_api_keys(call: Call) -> Response:
     project_id = call.ids["id"]
     if await projects.get(call.deps.stores.main, project_id) is None:
         raise NotFound("project")
-    return answer([_view(row) for row in await keys_of(call.deps.stores, project_id)])
+    rows = await api_keys.for_project(call.deps.stores.main, call.deps.stores.sealer, project_id)
+    return answer([_view(row) for row in rows])
 
 
 async def add_api_key(call: Call, body: NewApiKey) -> Response:
@@ -92,13 +94,25 @@ async def remove_api_key(call: Call) -> Response:
     return Response(status_code=204)
 
 
-async def keys_of(stores: Stores, project_id: str) -> list[ApiKeyRow]:
-    """By provider, oldest first. Raises SealBroken."""
-    return await api_keys.for_project(stores.main, stores.sealer, project_id)
+async def keys_of(stores: Stores, project_ids: Sequence[str]) -> dict[str, list[ApiKeyRow] | None]:
+    """By provider, oldest first. None for a project whose keys do not open: one must not hide the others."""
+    try:
+        return {**await api_keys.for_projects(stores.main, stores.sealer, project_ids)}
+    except SealBroken:
+        return {project_id: await _keys_if_they_open(stores, project_id) for project_id in project_ids}
 
 
-def default_key(keys: Sequence[ApiKeyRow], provider: str) -> str:
+async def _keys_if_they_open(stores: Stores, project_id: str) -> list[ApiKeyRow] | None:
+    try:
+        return await api_keys.for_project(stores.main, stores.sealer, project_id)
+    except SealBroken:
+        return None
+
+
+def default_key(keys: Sequence[ApiKeyRow] | None, provider: str) -> str:
     """What the API shows as a project's `api_key`."""
+    if keys is None:
+        return MASK
     return next((obfuscate(row.key.reveal()) for row in keys if row.provider == provider), "")
 
 

@@ -14,10 +14,9 @@ from admin.api import paging
 from admin.api.api_keys import default_key, key_meta, keys_of
 from admin.api.errors import ApiError
 from admin.api.operation import Call, Operation, answer
-from config.secret import MASK, Secret
-from sql.errors import SealBroken
+from config.secret import Secret
 from sql.repositories import projects
-from sql.rows import ProjectRow, Recording
+from sql.rows import ApiKeyRow, ProjectRow, Recording
 
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NAME_PATTERN, description="Unique.")]
@@ -77,7 +76,7 @@ async def list_projects(call: Call, query: ListProjects) -> Response:
     page = paging.cut(rows, query.size)
     last = page.rows[-1] if page.has_next else None
     cursor = paging.name_cursor(last.name, last.id) if last else None
-    views = [await _view(call, row) for row in page.rows]
+    views = await _views(call, page.rows)
     return answer(views, headers=paging.next_headers(call.url_path, call.query_string, cursor))
 
 
@@ -144,21 +143,21 @@ async def revoke_tokens(call: Call) -> Response:
 
 
 async def _answer(call: Call, row: ProjectRow, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return answer(await _view(call, row), status=status, headers=headers)
+    [view] = await _views(call, [row])
+    return answer(view, status=status, headers=headers)
 
 
-async def _view(call: Call, row: ProjectRow) -> ProjectView:
-    """A project whose keys do not open is shown as well, so that it can be switched off."""
-    try:
-        keys = await keys_of(call.deps.stores, row.id)
-        shown, count = default_key(keys, call.deps.providers.default.name), len(keys)
-    except SealBroken:
-        shown, count = MASK, None
+async def _views(call: Call, rows: list[ProjectRow]) -> list[ProjectView]:
+    keys = await keys_of(call.deps.stores, [row.id for row in rows])
+    return [_view(row, keys[row.id], call.deps.providers.default.name) for row in rows]
+
+
+def _view(row: ProjectRow, keys: list[ApiKeyRow] | None, provider: str) -> ProjectView:
     return ProjectView(
         id=row.id,
         name=row.name,
-        api_key=shown,
-        api_key_count=count,
+        api_key=default_key(keys, provider),
+        api_key_count=None if keys is None else len(keys),
         is_active=row.is_active,
         recording=row.recording,
         created_at=rfc3339(row.created_at_ms),
