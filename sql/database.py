@@ -1,7 +1,8 @@
 """What a database can do for a repository: the same few verbs on SQLite and PostgreSQL.
 
-Statements come from `queries/*.sql` by name and take `:name` parameters as a dict. Every call stands under
-`database_timeout_ms`; an unreachable database raises `StoreUnavailable`, never a driver's own error.
+Statements come from `queries/*.sql` by name and take `:name` parameters as a dict. A call waits no longer than
+`database_timeout_ms` for a connection, and as long again for its answer; an unreachable database raises
+`StoreUnavailable`, never a driver's own error.
 """
 
 from collections.abc import Mapping, Sequence
