@@ -1,7 +1,8 @@
 """The embedded log's file: its tables, and how it is opened, checked and locked.
 
 `<path>.lock` carries an exclusive flock: whoever holds it is the keeper. The file itself is opened by one connection
-of one process, in locking_mode=EXCLUSIVE, so nothing else can ever write beside it.
+of one process, in locking_mode=EXCLUSIVE, so nothing else can ever write beside it. That is also why no version of
+SQLite is asked for: the WAL-reset race that 3.51.3 mended (Debian 12 has 3.40.1) needs a second connection.
 """
 
 import fcntl
