@@ -43,6 +43,7 @@ class Endpoint:
         except Exception as error:
             response = render(error)
         response.headers["x-request-id"] = actor.request_id or ""
+        response.headers["x-llm-proxy-request-id"] = actor.request_id or ""  # as on every reply of the proxy
         response.headers.setdefault("cache-control", "no-store")
         response.headers["x-content-type-options"] = "nosniff"
         if request.method == "HEAD":

@@ -144,7 +144,7 @@ async def test_request_ids_are_taken_over_when_well_formed(
     reply = await light.post("/manage/projects", json={"name": "x"}, headers={header: value})
 
     [row] = await audit.list_page(sqlite_stores.main, AuditFilter(action="project.create"), limit=2)
-    assert row.request_id == reply.headers["x-request-id"]
+    assert row.request_id == reply.headers["x-request-id"] == reply.headers["x-llm-proxy-request-id"]
     assert (row.request_id == value) is is_kept
     assert len(row.request_id or "") >= 8
 
