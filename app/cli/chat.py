@@ -17,7 +17,9 @@ def chat(
     proxy: Annotated[str | None, typer.Option("--proxy", help="The proxy's URL [env: PROXY_URL].")] = None,
     token: Annotated[str | None, typer.Option("--token", help="A token of ours [env: PROXY_TOKEN].")] = None,
     model: Annotated[str | None, typer.Option("--model", help="[env: MODEL; default: gpt-4.1-mini]")] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", min=0, max=2)] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0, max=2, help="0 is sober, 2 is wild.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="Longest answer.")] = None,
     system: Annotated[str | None, typer.Option("--system", help="A system prompt.")] = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Print the answer as it comes.")] = True,

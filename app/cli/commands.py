@@ -24,6 +24,7 @@ cli = typer.Typer(
     help=_ABOUT,
     no_args_is_help=True,
     add_completion=False,
+    suggest_commands=False,  # click suggests already
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

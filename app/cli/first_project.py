@@ -63,7 +63,8 @@ async def prepare(settings: Settings, wanted: FirstProject | None) -> dict[str, 
     await prepare_schema(settings)
     if wanted is None:
         return {}
-    provider = wanted.provider or checks.providers(settings).default.name
+    default = checks.providers(settings).default.name
+    provider = wanted.provider or default
     stores, clock, actor = open_stores(settings), SystemClock(), Actor(name="cli")
     try:
         project = await create_project(
@@ -85,7 +86,7 @@ async def prepare(settings: Settings, wanted: FirstProject | None) -> dict[str, 
         "project": project.name,
         "token_id": row.id,
         "token": token,
-        "curl": curl_line(url, token, provider),
+        "curl": curl_line(url, token, provider, is_default=provider == default),
     }
 
 
