@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta
 from starlette.responses import Response
 
 from admin.acts.errors import Invalid, NotFound, ProjectInactive
+from admin.acts.rules import MAX_REQUESTS
 from admin.acts.tokens import create_token, revoke_all, revoke_token, update_token
 from admin.forms import Filled, Form
 from admin.lists import CURSOR, PAGE_ROWS, Query, Whole, address, pager, read_choice, read_cursor
@@ -43,13 +44,13 @@ class TokenForm(Form, frozen=True, kw_only=True):
     SAY: ClassVar = {"project_id": "Choose a project.", "max_requests": _QUOTA}
     project_id: Annotated[str, Meta(min_length=1)]
     duration: str = _DEFAULT_DURATION
-    max_requests: Annotated[int | None, Meta(ge=1, le=2**53 - 1)] = None
+    max_requests: Annotated[int, Meta(ge=1, le=MAX_REQUESTS)] | None = None
 
 
 class TokenEdit(Form, frozen=True, kw_only=True):
     SAY: ClassVar = {"max_requests": _QUOTA}
     duration: str = KEEP
-    max_requests: Annotated[int | None, Meta(ge=1, le=2**53 - 1)] = None
+    max_requests: Annotated[int, Meta(ge=1, le=MAX_REQUESTS)] | None = None
 
 
 class Chosen(Query, frozen=True):

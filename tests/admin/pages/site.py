@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from admin.acts.actor import Actor
 from admin.acts.api_keys import add_api_key
 from admin.acts.projects import create_project
 from admin.acts.tokens import create_token
+from admin.assets import Assets
 from admin.main import build_app, make_parts
 from admin.parts import Parts
+from admin.rendering import Templates
 from config.clock import Clock, SystemClock
 from config.ids import new_id
 from config.secret import Secret
@@ -84,7 +87,13 @@ class Site:
 async def open_site(settings: Settings, clock: Clock) -> Site:
     parts = make_parts(settings, clock)
     await migrate.up(parts.stores)
-    return Site(parts)
+    # Compiling the templates is most of the time that an admin takes to start.
+    return Site(replace(parts, templates=_templates()))
+
+
+@cache
+def _templates() -> Templates:
+    return Templates(Assets())
 
 
 async def project(
