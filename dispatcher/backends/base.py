@@ -43,6 +43,8 @@ class Permanent(Struct, frozen=True):
     """Refused, and will be refused again. For a whole batch it is doubted: each half is tried alone."""
 
     reason: str
+    is_sure: bool = False
+    """The backend judged this very event, so that trying it alone would only repeat the answer."""
 
 
 Outcome = Ok | Retry | Unknown | Permanent

@@ -51,3 +51,16 @@ async def test_a_backend_that_tells_them_apart_is_believed() -> None:
     await deliver_bisected(deliver, [delivered(make_event(number)) for number in range(3)])
 
     assert calls == [3]
+
+
+async def test_a_backend_that_is_sure_is_not_asked_again() -> None:
+    calls = []
+
+    async def deliver(batch: Sequence[Delivered]) -> list[Outcome]:
+        calls.append(len(batch))
+        return [Permanent("bad", is_sure=True)] * len(batch)
+
+    outcomes = await deliver_bisected(deliver, [delivered(make_event(number)) for number in range(4)])
+
+    assert calls == [4]
+    assert outcomes == [Permanent("bad", is_sure=True)] * 4
