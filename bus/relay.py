@@ -17,13 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from msgspec import Struct
-
 from bus.bus import AppendResult, AppendStatus, Bus
 from bus.checkpoint import Totals
 from bus.errors import BusUnavailable, Undecodable
-from bus.quota import spool_size
-from bus.spool_root import SpoolRoot, add
+from bus.relay_stats import RelayStats, stats_of
+from bus.spool_root import SpoolRoot
 from bus.tail import Batch, Tail
 from bus.wake import WakeListener
 from config.logs import log
@@ -34,33 +32,6 @@ _UNREADABLE_S: Final = 1.0  # before a spool is tried again that gave an I/O err
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class RelayStats(Struct, frozen=True, kw_only=True):
-    spools: int
-    segments: int
-    bytes: int
-    behind_ms: int
-    """Age of the oldest event that is read but not in the bus; 0 when there is none."""
-    is_bus_away: bool
-    appended: int
-    """Entries that this process added."""
-    rewinds: int
-    bus_errors: int
-    stopped: dict[str, str]
-    """Spools that are not read any more, and why."""
-    retired: int
-    """From here on figures of all spools that ever were; they survive restarts. Spools that are done and deleted."""
-    recorded: int
-    """Seqs in the bus: events of workers, interrupted ones, and holes."""
-    interrupted: int
-    lost: int
-    """Holes: frames that damage took."""
-    unrecoverable: int
-    """Holes: frames that the bus lost after the spool had deleted them."""
-    dropped: dict[str, int]
-    """Events that found no room, by reason. Not in `recorded`."""
-    bodies_dropped: int
 
 
 class Relay:
@@ -121,30 +92,13 @@ class Relay:
 
     def stats(self) -> RelayStats:
         """Touches the disk, but little."""
-        tails = list(self._tails.values())
-        ever = self._spools.copy_of_totals() if self._spools else Totals()
-        retired = ever.spools
-        for tail in tails:
-            add(ever, tail)
-        sizes = [spool_size(tail.folder) for tail in tails]
-        waiting = [tail.waiting_since_ms for tail in tails if tail.waiting_since_ms]
-        return RelayStats(
-            spools=len(tails),
-            segments=sum(number for number, _ in sizes),
-            bytes=sum(size for _, size in sizes),
-            behind_ms=max(0, time.time_ns() // 1_000_000 - min(waiting)) if waiting else 0,
+        return stats_of(
+            self._spools.copy_of_totals() if self._spools else Totals(),
+            list(self._tails.values()),
             is_bus_away=self._pause_s > 0,
             appended=self._appended,
             rewinds=self._rewinds,
             bus_errors=self._bus_errors,
-            stopped={tail.folder.name: tail.stopped_because for tail in tails if tail.stopped_because},
-            retired=retired,
-            recorded=ever.recorded,
-            interrupted=ever.interrupted,
-            lost=ever.lost,
-            unrecoverable=ever.unrecoverable,
-            dropped=ever.dropped,
-            bodies_dropped=ever.bodies_dropped,
         )
 
     def close(self) -> None:

@@ -80,9 +80,8 @@ class Tail:
         self._slots.write(self.point, durable=True)
 
     def may_take_over(self) -> bool:
-        """Whether FENCED may only mean that our checkpoint was lost: once, at the first question."""
-        may, self._was_known = not self._was_known, True
-        return may
+        """Whether FENCED may only mean that our checkpoint was lost: at the first question, when we had none."""
+        return not self._was_known
 
     def adopt_if_free(self) -> None:
         """Looks whether the worker has died; then what it tore or allocated in vain is cut off."""
@@ -101,7 +100,7 @@ class Tail:
         self._reader.seek(high_water + 1)
         self._next_seq, self._held, self._made = high_water + 1, None, None
         self.point.high_water = high_water
-        self.is_asked = True
+        self.is_asked = self._was_known = True
 
     def read(self, max_entries: int, max_bytes: int) -> Batch | None:
         """What comes next, also behind what has been read but not yet been appended; None for nothing (yet).

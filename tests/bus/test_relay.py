@@ -200,6 +200,22 @@ async def test_a_fenced_spool_is_left_alone_and_told(root: Path, bus: MemoryBus)
     other.close()
 
 
+async def test_being_fenced_at_upkeep_is_no_reason_to_take_the_spool_back(root: Path, bus: MemoryBus) -> None:
+    spool = open_spool(root)
+    await record(spool, 3)
+    relay = relay_of(root, bus)
+    await relay.drain(10)
+    await bus.append(id_bytes(spool.folder.name), 99, 3, [])
+
+    for _ in range(3):
+        await relay._step(upkeep=True)
+
+    assert list(relay.stats().stopped) == [spool.folder.name]
+    assert bus.now.producers[id_bytes(spool.folder.name)][0] == 99
+    relay.close()
+    spool.close()
+
+
 async def test_a_lost_checkpoint_does_not_fence_the_relay_out(root: Path, bus: MemoryBus) -> None:
     spool = open_spool(root)
     ids = await record(spool, 3)

@@ -119,7 +119,19 @@ class SpoolMachine(RuleBasedStateMachine):
         self.disk.is_full = was_full
         return Life(journal, spool, lock)
 
-    @rule()
+    @rule(
+        acts=st.lists(
+            st.tuples(st.sampled_from(["begin", "finish", "finish", "end"]), st.integers(0, 3000)), max_size=8
+        )
+    )
+    def work(self, acts: list[tuple[str, int]]) -> None:
+        for act, size in acts:
+            if act == "begin":
+                self.begin()
+            else:
+                ends = act == "end" and self.life.opened
+                self.finish(min(self.life.opened) if ends else id_bytes(new_id()), size)
+
     def begin(self) -> None:
         event_id = id_bytes(new_id())
         try:
@@ -128,20 +140,17 @@ class SpoolMachine(RuleBasedStateMachine):
         except SpoolFull:
             assert self.disk.is_full
 
-    @rule(size=st.integers(0, 3000), number=st.integers(1, 6), from_open=st.booleans())
-    def finish(self, size: int, number: int, from_open: bool) -> None:
-        for _ in range(number):
-            event_id = min(self.life.opened) if from_open and self.life.opened else id_bytes(new_id())
-            self.life.opened.discard(event_id)
-            try:
-                seq = self.life.journal.finished(event_id, encode(finished(body=b"x" * size)), 1)
-                self.life.seqs[seq] = event_id
-            except SpoolFull:
-                assert self.disk.is_full
-                self.life.journal.dropped(event_id, 1)
-                self.may_interrupt.add(event_id)
+    def finish(self, event_id: bytes, size: int) -> None:
+        self.life.opened.discard(event_id)
+        try:
+            seq = self.life.journal.finished(event_id, encode(finished(body=b"x" * size)), 1)
+            self.life.seqs[seq] = event_id
+        except SpoolFull:
+            assert self.disk.is_full
+            self.life.journal.dropped(event_id, 1)
+            self.may_interrupt.add(event_id)
 
-    @rule(refusals=st.sampled_from([0, 0, 0, 1, 2]))
+    @rule(refusals=st.sampled_from([0, 1, 1, 2]))
     def sync(self, refusals: int) -> None:
         self.disk.refusals = refusals
         is_synced = self.life.journal.sync()
@@ -157,7 +166,13 @@ class SpoolMachine(RuleBasedStateMachine):
     def fill_the_disk(self, is_full: bool) -> None:
         self.disk.is_full = is_full
 
-    @rule()
+    @rule(of=st.sampled_from(["kill", "kill", "power"]))
+    def die(self, of: str) -> None:
+        if of == "power":
+            self.cut_the_power()
+        else:
+            self.kill_the_worker()
+
     def kill_the_worker(self) -> None:
         life = self.life
         self.may |= life.may_miss
@@ -169,7 +184,6 @@ class SpoolMachine(RuleBasedStateMachine):
         os.close(life.lock)
         self.life = self.start()
 
-    @rule()
     def cut_the_power(self) -> None:
         life = self.life
         synced = {event_id for seq, event_id in life.seqs.items() if seq <= life.journal.synced_through}
@@ -264,4 +278,4 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 TestSpoolMachine = SpoolMachine.TestCase
-TestSpoolMachine.settings = settings(max_examples=60, stateful_step_count=40)
+TestSpoolMachine.settings = settings(max_examples=150, stateful_step_count=40)
