@@ -5,7 +5,7 @@ It speaks enough HTTP/1.1 for our own load generator and for the proxy, and trus
     POST /v1/chat/completions?events=50&gap_ms=10&spread=1      a stream; each event carries the time of its sending
     POST /v1/files[?stall=1]                                    swallows the body (or does not take it), says its size
     GET  /v1/files/f/content?bytes=N                            N bytes as fast as they are taken
-    GET  /sent                                                  how many bytes of content and how many events have been taken so far
+    GET  /sent                                                  bytes of content, and events, taken so far
 """
 
 import asyncio
