@@ -74,7 +74,7 @@ class Endpoint:
     def _route(self, exchange: Exchange) -> None:
         """`/v1/*` goes to the default provider, `/{provider}/*` to any configured one."""
         exchange.provider, exchange.path = self._providers.default, exchange.sent_path
-        exchange.route_error = self._malformed(exchange)
+        exchange.refusal = self._malformed(exchange)
         if exchange.sent_path.startswith(_DEFAULT_PREFIX):
             return
         _, name, *rest = exchange.sent_path.split("/", 2)
@@ -82,7 +82,7 @@ class Endpoint:
         if provider is not None and rest:
             exchange.provider, exchange.path = provider, f"/{rest[0]}"
         else:
-            exchange.route_error = exchange.route_error or ProviderNotFound(
+            exchange.refusal = exchange.refusal or ProviderNotFound(
                 f"No provider '{name[:64]}' is configured here; known are {', '.join(self._providers.by_name)}."
             )
 

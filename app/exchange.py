@@ -37,6 +37,7 @@ class Facts:
         "cut",
         "first_byte_ns",
         "project_id",
+        "record_ns",
         "recording",
         "reply_head_ns",
         "stream_is_readable",
@@ -53,6 +54,8 @@ class Facts:
         self.recording: Recording = "off"
         """Until a project has said otherwise, nothing of a body is recorded."""
         self.attempts = 0
+        self.record_ns = 0
+        """Time spent on the record of this exchange."""
         self.waited_ns = 0
         """Time spent waiting for others (the client's body, the upstream's head): not our overhead."""
         self.upstream_head_ns: int | None = None
@@ -77,9 +80,9 @@ class Exchange:
         "project",
         "provider",
         "query",
+        "refusal",
         "reply",
         "request_id",
-        "route_error",
         "sent_path",
         "token",
         "traceparent",
@@ -103,8 +106,8 @@ class Exchange:
     query: bytes
     provider: Provider
     """The default provider where the path names none that we know: it lends its dialect to the error."""
-    route_error: Refusal | None
-    """Set when the path leads nowhere; raised by ValidateCall, so that it is recorded and rendered like the rest."""
+    refusal: Refusal | None
+    """What is wrong already at accept; raised by ValidateCall, so that it is recorded and rendered like the rest."""
     reply: Reply
     request_id: str
     traceparent: str

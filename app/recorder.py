@@ -34,6 +34,7 @@ class Recorder:
         """At accept. Raises SpoolIsFull when a full spool is to stop the traffic."""
         if self._spool is None:
             return
+        began = time.monotonic_ns()
         try:
             self._spool.begin(_began(exchange))
         except SpoolFull as error:
@@ -42,6 +43,7 @@ class Recorder:
             ) from error
         except BusError as error:
             self._failed(exchange, error)
+        exchange.facts.record_ns = time.monotonic_ns() - began
 
     async def finish(self, exchange: Exchange, transcription: Transcription) -> None:
         """Returns when the event is recorded in the sense of LLM_PROXY_RECORD, or counted as failed."""
@@ -52,7 +54,8 @@ class Recorder:
             await self._spool.finish(self._finished(exchange, transcription))
         except BusError as error:
             self._failed(exchange, error)
-        self._metrics.observe("llm_proxy_record_seconds", time.monotonic_ns() - began, MICROSECONDS)
+        exchange.facts.record_ns += time.monotonic_ns() - began
+        self._metrics.observe("llm_proxy_record_seconds", exchange.facts.record_ns, MICROSECONDS)
 
     def _failed(self, exchange: Exchange, error: BusError) -> None:
         self._metrics.count("llm_proxy_record_failures_total")
@@ -79,7 +82,7 @@ class Recorder:
             session_id=(call.session_id or _text(exchange.header(b"x-session-id"))) if names_people else "",
             conversation_id=call.conversation_id if names_people else "",
             end_user=call.end_user if names_people else "",
-            provider=exchange.provider.name if exchange.route_error is None else "",
+            provider=exchange.provider.name if exchange.refusal is None else "",
             dialect=exchange.provider.dialect,
             model=call.model,
             response_model=told.model,
@@ -126,7 +129,7 @@ def _began(exchange: Exchange) -> ExchangeBegan:
         path=exchange.sent_path,
         trace_id=exchange.traceparent[3:35],
         client_ip=exchange.client_ip,
-        provider=exchange.provider.name if exchange.route_error is None else "",
+        provider=exchange.provider.name if exchange.refusal is None else "",
     )
 
 

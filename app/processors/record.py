@@ -1,15 +1,16 @@
 """Record: one event per exchange, in the spool before the client has its last byte.
 
-It wraps the reply and appends the event before it lets go of the piece that completes the body: the piece that fills
-Content-Length, the empty final message of a chunked reply, or the only message of HEAD, 204 and 304. What ends in
-another way (cut, failed, client gone) is recorded when the pipeline has unwound.
+At accept it notes that the exchange is open. It wraps the reply and appends the event before it lets go of the piece
+that completes the body: the piece that fills Content-Length, the empty final message of a chunked reply, or the only
+message of HEAD, 204 and 304. What ends in another way (cut, failed, client gone) is recorded when the pipeline has
+unwound.
 """
 
 import asyncio
 import logging
 import time
 
-from app.errors import ClientGone
+from app.errors import ClientGone, SpoolIsFull
 from app.exchange import Exchange, Headers, Proceed
 from app.metrics import Metrics
 from app.recorder import Recorder, overhead_ns
@@ -27,6 +28,7 @@ class Record:
         self._logs_requests = logs_requests
 
     async def __call__(self, exchange: Exchange, proceed: Proceed) -> None:
+        self._begin(exchange)
         recorded = _RecordedReply(exchange, self._recorder)
         exchange.reply = recorded
         self._metrics.inflight += 1
@@ -41,6 +43,13 @@ class Record:
             self._count(exchange, recorded.transcription)
             if self._logs_requests:
                 _log(exchange, recorded.transcription)
+
+    def _begin(self, exchange: Exchange) -> None:
+        """From here on a death of this worker leaves an `interrupted` event, unless nothing can be recorded at all."""
+        try:
+            self._recorder.begin(exchange)
+        except SpoolIsFull as refusal:
+            exchange.refusal = exchange.refusal or refusal
 
     def _count(self, exchange: Exchange, said: Transcription) -> None:
         facts, metrics = exchange.facts, self._metrics

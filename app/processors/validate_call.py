@@ -23,8 +23,8 @@ class ValidateCall:
         self._rules: dict[str, CallRules] = {}
 
     async def __call__(self, exchange: Exchange, proceed: Proceed) -> None:
-        if exchange.route_error is not None:
-            raise exchange.route_error
+        if exchange.refusal is not None:
+            raise exchange.refusal
         rules = self._rules_of(exchange.provider)
         _check_method(exchange, rules)
         if not rules.admits_path(exchange.path):

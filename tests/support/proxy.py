@@ -21,9 +21,10 @@ import httpx
 import msgspec
 import pytest
 import yaml
+import zstandard
 
-from bus.codec import decode_finished
-from bus.event import ExchangeFinished
+from bus.codec import decode_began, decode_finished
+from bus.event import ExchangeBegan, ExchangeFinished
 from bus.frames import Codec, Kind, seed_of
 from bus.segments import SegmentReader, list_segments
 from config import paths
@@ -116,7 +117,11 @@ class Proxy:
 
     def events(self) -> list[ExchangeFinished]:
         """Every event in the spool, in the order of recording."""
-        return [event for folder in sorted(paths.spool_root(self.settings).iterdir()) for event in _events_in(folder)]
+        return [decode_finished(payload) for kind, payload in self._frames() if kind == Kind.FINISHED]
+
+    def begun(self) -> list[ExchangeBegan]:
+        """Every note of an exchange that was accepted, whether it ended or not."""
+        return [decode_began(payload) for kind, payload in self._frames() if kind == Kind.BEGAN]
 
     def event(self, event_id: str) -> ExchangeFinished:
         """The one event of an exchange; waits for it a moment, since a failed exchange is recorded after its reply."""
@@ -135,6 +140,10 @@ class Proxy:
 
     def log(self) -> str:
         return (self.folder / "stderr.log").read_text()
+
+    def _frames(self) -> list[tuple[int, bytes]]:
+        folders = sorted(paths.spool_root(self.settings).iterdir())
+        return [frame for folder in folders for frame in _frames_in(folder)]
 
     def _is_up(self) -> bool:
         assert self.process is None or self.process.poll() is None, self.log()
@@ -240,9 +249,8 @@ def _api(name: str, url: str) -> dict[str, Any]:
     return {**api, "auth": AUTH[name]} if name in AUTH else api
 
 
-def _events_in(folder: Path) -> Iterator[ExchangeFinished]:
-    import zstandard
-
+def _frames_in(folder: Path) -> Iterator[tuple[int, bytes]]:
+    """Kind and payload of a spool's frames."""
     if not folder.is_dir() or folder.name.startswith("."):
         return
     seed = seed_of(id_bytes(folder.name))
@@ -251,9 +259,8 @@ def _events_in(folder: Path) -> Iterator[ExchangeFinished]:
         while (scan := reader.read(offset, is_sealed=False)).used:
             offset += scan.used
             for frame in scan.frames:
-                if frame.kind == Kind.FINISHED:
-                    plain = frame.payload if frame.codec == Codec.PLAIN else zstandard.decompress(frame.payload)
-                    yield decode_finished(plain)
+                plain = frame.payload if frame.codec == Codec.PLAIN else zstandard.decompress(frame.payload)
+                yield frame.kind, plain
         reader.close()
 
 

@@ -179,3 +179,52 @@ def test_each_exchange_is_one_line_of_json_in_the_log(own_proxy: Proxy) -> None:
     line = lines()[0]
     assert line["event_id"] == response.headers["x-llm-proxy-event-id"]
     assert (line["status"], line["path"], line["project_id"]) == (200, "/v1/models", own_proxy.project_id)
+
+
+def test_a_worker_that_dies_leaves_a_note_of_each_open_exchange(own_proxy: Proxy, upstream: Upstream) -> None:
+    own_proxy.start()
+
+    @upstream.on(CHAT)
+    async def endless(received: Received, wire: Wire) -> None:
+        await wire.start_chunked((b"content-type", b"text/event-stream"))
+        await wire.chunk(sse("one"))
+        await wire.gone()
+
+    with own_proxy.client() as client, client.stream("POST", CHAT, json={"stream": True}) as response:
+        chunks = response.iter_raw()  # held: a generator that is thrown away would hang up
+        next(chunks)
+        own_proxy.kill()
+
+    (began,) = own_proxy.begun()
+    assert began.event_id == response.headers["x-llm-proxy-event-id"]
+    assert began.interrupted().cut == "interrupted"
+    assert own_proxy.events() == []
+
+
+@pytest.mark.parametrize(("when_full", "last"), [("reject", (503, "spool_full")), ("drop", (200, None))])
+def test_a_full_spool_refuses_or_drops_as_is_configured(
+    own_proxy: Proxy, when_full: str, last: tuple[int, str | None]
+) -> None:
+    own_proxy.environ |= {
+        "LLM_PROXY_SPOOL_MAX_BYTES": str(1024 * 1024),
+        "LLM_PROXY_SPOOL_SEGMENT_BYTES": str(128 * 1024),
+        "LLM_PROXY_SPOOL_WHEN_FULL": when_full,
+    }
+    own_proxy.start()
+
+    def is_full() -> bool:
+        return "llm_proxy_record_dropped_total 0" not in client.get("/metrics/prometheus").text
+
+    with own_proxy.client() as client:
+        for _ in range(2000):
+            response = client.get("/v1/models", headers={"user-agent": "u" * 1024})
+            if response.status_code != 200 or (when_full == "drop" and _ % 50 == 0 and is_full()):
+                break
+        ready = client.get("/ready").text
+
+    code = response.json()["code"] if response.status_code != 200 else None
+    assert (response.status_code, code) == last
+    if when_full == "reject":
+        assert response.headers["retry-after"] == "10"
+    else:
+        assert "degraded: spool" in ready
