@@ -28,6 +28,7 @@ _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 5.0
 _STEADY_AFTER_S = 3.0  # a child that lived this long starts its backoff anew
 _LOOK_FOR_PORT_S = 0.05
+_SAME_STOP_S = 1.0
 
 
 class ChildSpec(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,7 @@ class Supervisor:
         self._environ = environ
         self._drain_s = drain_s
         self._stops = 0
+        self._first_stop = 0.0
         self._refused = False
         self._announced = False
         self._wakeup: socket.socket | None = None
@@ -108,6 +110,12 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        """A second signal ends the drain, unless it is the same one by another way (a terminal's and make's)."""
+        now = time.monotonic()
+        if not self._stops:
+            self._first_stop = now
+        elif now - self._first_stop <= _SAME_STOP_S:
+            return
         self._stops += 1
 
     def _start_due(self) -> None:
