@@ -18,6 +18,8 @@ WhenFull = Literal["drop", "reject"]
 Retain = Literal["delivered", "replicated"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
+OtlpProtocol = Literal["http/protobuf", "http/json"]
+Compression = Literal["zstd", "gzip", "none"]
 
 
 def about(text: str, *, env: str = "", group: str = "", ge: int | None = None, le: int | None = None) -> Meta:
@@ -151,7 +153,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 262_144
 
     dispatcher_backends: Annotated[
-        tuple[str, ...], about("Where events go, separated by commas: database, file.", group="Dispatcher")
+        tuple[str, ...],
+        about(
+            "Where events go, separated by commas: database, file, webhook, otlp, langfuse, helicone, lunary, s3.",
+            group="Dispatcher",
+        ),
     ] = ("database",)
     file_event_log: Annotated[str, about("Path of a JSONL file; turns the file backend on.")] = ""
     dispatcher_batch_size: Annotated[int, about("Events per delivery.", ge=1, le=10_000)] = 100
@@ -173,6 +179,43 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     dispatcher_timeout_ms: Annotated[
         int, about("How long one delivery may take.", env="LLM_PROXY_DISPATCHER_TIMEOUT_MS", ge=10)
     ] = 10_000
+
+    webhook_url: Annotated[
+        Secret | None,
+        about("Where signed batches of events are posted to; a secret, since many carry a key.", group="Backends"),
+    ] = None
+    webhook_secret: Annotated[
+        Secret | None, about("Signs each call (HMAC-SHA256). `openssl rand -hex 32` makes one.")
+    ] = None
+    webhook_batch_size: Annotated[int, about("Events in one call; 1 sends each alone.", ge=1, le=1000)] = 100
+    webhook_max_bytes: Annotated[int, about("Bytes of events in one call; a larger event goes alone.", ge=1024)] = (
+        1024 * 1024
+    )
+    otlp_endpoint: Annotated[
+        str, about("An OpenTelemetry collector (HTTP); /v1/traces is added when it has no path of its own.")
+    ] = ""
+    otlp_headers: Annotated[Secret | None, about("Headers for it: name=value, separated by commas.")] = None
+    otlp_protocol: Annotated[OtlpProtocol, about("http/protobuf or http/json.")] = "http/protobuf"
+    otlp_bodies: Annotated[bool, about("Send what was said, too, where a project records it.")] = False
+    langfuse_host: Annotated[str, about("Langfuse, in the cloud or your own.")] = "https://cloud.langfuse.com"
+    langfuse_public_key: Annotated[Secret | None, about("pk-lf-...")] = None
+    langfuse_secret_key: Annotated[Secret | None, about("sk-lf-...")] = None
+    helicone_endpoint: Annotated[str, about("Helicone's log for custom models.")] = (
+        "https://api.worker.helicone.ai/custom/v1/log"
+    )
+    helicone_api_key: Annotated[Secret | None, about("Helicone's API key.")] = None
+    lunary_endpoint: Annotated[str, about("Lunary's ingestion.")] = "https://api.lunary.ai/v1/runs/ingest"
+    lunary_api_key: Annotated[Secret | None, about("A project's public or private key at Lunary.")] = None
+    s3_bucket: Annotated[str, about("Bucket for objects of JSON lines.")] = ""
+    s3_prefix: Annotated[str, about("What the objects' keys begin with.")] = "llm-proxy"
+    s3_region: Annotated[str, about("Region of the bucket; empty asks the environment, as AWS's own tools do.")] = ""
+    s3_endpoint: Annotated[str, about("URL of another store that speaks S3 (MinIO, R2, Ceph); empty is AWS.")] = ""
+    s3_access_key_id: Annotated[
+        Secret | None, about("Empty takes AWS's own ways: environment, container role, instance role.")
+    ] = None
+    s3_secret_access_key: Annotated[Secret | None, about("Belongs to S3_ACCESS_KEY_ID.")] = None
+    s3_by_project: Annotated[bool, about("A folder per project, before those per day and hour.")] = False
+    s3_compression: Annotated[Compression, about("zstd, gzip or none.")] = "zstd"
 
     log_level: Annotated[LogLevel, about("debug, info, warning or error.", group="Logs")] = "info"
     log_format: Annotated[LogFormat, about("json or console.")] = "json"

@@ -17,6 +17,7 @@ from config.clock import Clock, SystemClock
 from config.errors import ConfigError
 from config.logs import log
 from config.settings import Settings
+from dispatcher.backends import webhook
 from dispatcher.backends.base import Backend
 from dispatcher.backends.database import DatabaseBackend
 from dispatcher.backends.file import FileBackend
@@ -48,9 +49,14 @@ def _file(settings: Settings, stores: Stores) -> Backend:
     return FileBackend(Path(settings.file_event_log))
 
 
+def _from_settings(build: Callable[[Settings], Backend]) -> Build:
+    return lambda settings, stores: build(settings)
+
+
 BACKENDS: Final[dict[str, Build]] = {
     "database": _database,
     "file": _file,
+    "webhook": _from_settings(webhook.build),
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bus.sqlite_log import SqliteLog
 from config.errors import ConfigError
+from config.secret import Secret
 from config.settings import Settings
 from dispatcher.housekeeping import delete_old_bodies, every, tell_of_forgotten_groups
 from dispatcher.main import BACKENDS, Dispatcher, backend_names, build_backends, run
@@ -44,7 +45,10 @@ def test_the_files_path_alone_turns_the_file_on() -> None:
 
 
 def test_every_backend_is_built_under_its_own_name(tmp_path: Path, sqlite_stores: Stores) -> None:
-    settings = quick(tmp_path, dispatcher_backends=tuple(BACKENDS), file_event_log=str(tmp_path / "x.jsonl"))
+    keys = {name: Secret("key") for name in ("webhook_secret",)}
+    urls = {"webhook_url": Secret("https://hooks.example/")}
+    path = str(tmp_path / "x.jsonl")
+    settings = quick(tmp_path, dispatcher_backends=tuple(BACKENDS), file_event_log=path, **keys, **urls)
 
     assert [backend.name for backend in build_backends(settings, sqlite_stores)] == list(BACKENDS)
 
@@ -54,7 +58,7 @@ def test_all_mistakes_are_told_at_once_with_the_names_that_there_are(tmp_path: P
         build_backends(quick(tmp_path, dispatcher_backends=("databse", "file")), sqlite_stores)
 
     assert caught.value.mistakes == [
-        "DISPATCHER_BACKENDS: unknown backend 'databse'; there are: database, file",
+        f"DISPATCHER_BACKENDS: unknown backend 'databse'; there are: {', '.join(BACKENDS)}",
         "FILE_EVENT_LOG: the backend `file` needs the path of a file to write to",
     ]
 

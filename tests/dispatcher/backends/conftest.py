@@ -1,0 +1,14 @@
+"""The services that backends send to, each on a port of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.upstream import running_upstream
+from tests.support.webhook_server import WebhookReceiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with running_upstream() as upstream:
+        yield WebhookReceiver(upstream, "/hooks/T0KEN-in-the-path")
