@@ -21,7 +21,9 @@ class Refusal(Exception):
     code: ClassVar[str]
     status: ClassVar[int]
     retry_after_s: ClassVar[int | None] = None
-    """Sent as Retry-After; None where time does not heal."""
+    """Sent as Retry-After; None where nobody knows how long it takes."""
+    may_heal: ClassVar[bool] = False
+    """Whether asking again may help. Where not, SDKs are told so; they would ask twice more, for nothing."""
 
     def __init__(self, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(message)
@@ -90,35 +92,35 @@ class UpstreamKeyMissing(Refusal):
 
 
 class UpstreamUnreachable(Refusal):
-    code, status = "upstream_unreachable", 502
+    code, status, may_heal = "upstream_unreachable", 502, True
 
 
 class UpstreamCut(Refusal):
-    code, status = "upstream_cut", 502
+    code, status, may_heal = "upstream_cut", 502, True
 
 
 class UpstreamTimeout(Refusal):
-    code, status = "upstream_timeout", 504
+    code, status, may_heal = "upstream_timeout", 504, True
 
 
 class Overloaded(Refusal):
-    code, status, retry_after_s = "overloaded", 503, 1
+    code, status, retry_after_s, may_heal = "overloaded", 503, 1, True
 
 
 class StoreAway(Refusal):
-    code, status, retry_after_s = "store_unavailable", 503, 2
+    code, status, retry_after_s, may_heal = "store_unavailable", 503, 2, True
 
 
 class Draining(Refusal):
-    code, status, retry_after_s = "draining", 503, 1
+    code, status, retry_after_s, may_heal = "draining", 503, 1, True
 
 
 class SpoolIsFull(Refusal):
-    code, status, retry_after_s = "spool_full", 503, 10
+    code, status, retry_after_s, may_heal = "spool_full", 503, 10, True
 
 
 class InternalError(Refusal):
-    code, status = "internal_error", 500
+    code, status, may_heal = "internal_error", 500, True
 
 
 class ClientGone(Exception):

@@ -46,8 +46,8 @@ async def _reply(exchange: Exchange, refusal: Refusal) -> None:
     ]
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
-    elif refusal.status == 429:
-        headers.append((b"x-should-retry", b"false"))  # the official SDKs would ask twice more, for nothing
+    if not refusal.may_heal:
+        headers.append((b"x-should-retry", b"false"))
     await exchange.reply.start(refusal.status, headers)
     await exchange.reply.write(b"" if exchange.method == "HEAD" else body, last=True)
 
