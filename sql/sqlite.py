@@ -7,6 +7,7 @@ that failed is replaced by the next call, so a folder that comes back is simply 
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ T = TypeVar("T")
 _READERS: Final = 3  # each is a thread and a page cache; lookups and pages seldom need more at once
 _CHUNK_ROWS: Final = 256
 _BUSY_SHARE: Final = 0.8  # SQLite stops waiting for a lock before we stop waiting for SQLite, and says what it was
+# Processes that turn a new file to WAL at the same moment may trip over each other's journal (IOERR_DELETE_NOENT).
+_PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
+_OPENINGS: Final = 5
 _OLDEST: Final = (3, 38)  # RETURNING is of 3.35, ->> of 3.38
 
 
@@ -141,11 +145,22 @@ class _SqliteLink:
 
 
 def _connect(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection:
-    """Runs on the connection's own thread."""
+    """Runs on the connection's own thread, so it may sleep."""
     if sqlite3.sqlite_version_info < _OLDEST:
         raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take their mode from it
+    for _ in range(_OPENINGS - 1):
+        try:
+            return _prepared(path, timeout_ms, read_only)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _PASSING:
+                raise
+            time.sleep(0.02)
+    return _prepared(path, timeout_ms, read_only)
+
+
+def _prepared(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = _as_dict

@@ -17,7 +17,7 @@ _FAILURES: Final[dict[int, tuple[type[StoreError], str]]] = {
     sqlite3.SQLITE_READONLY: (StoreFull, f"cannot be written; {_MAKE_WRITABLE}"),
     sqlite3.SQLITE_CANTOPEN: (StoreFull, f"cannot be opened; {_MAKE_WRITABLE}"),
     sqlite3.SQLITE_PERM: (StoreFull, f"may not be opened; {_MAKE_WRITABLE}"),
-    sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk failed to read or write"),
+    sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk failed to read or write; look at the system's log"),
     sqlite3.SQLITE_CORRUPT: (StoreUnavailable, "is damaged; restore it from a backup"),
     sqlite3.SQLITE_NOTADB: (StoreUnavailable, "is no SQLite database; restore it from a backup or move it away"),
     sqlite3.SQLITE_TOOBIG: (Unstorable, "a value is too big"),
