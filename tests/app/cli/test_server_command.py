@@ -1,5 +1,7 @@
 """`llm-proxy server` as an operator starts it: what it refuses, what it serves, how it stops."""
 
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -232,3 +234,24 @@ async def test_a_schema_that_turns_out_old_when_postgres_is_back_stops_the_serve
     await stores.close()
     await prepare_when_it_answers(settings)
     postgres_server.drop_database(url)
+
+
+def test_workers_killed_at_the_same_moment_and_again_are_all_back_below_the_same_main(
+    folder: Path, ports: dict[str, str], proxy: str
+) -> None:
+    with serving(folder, "--workers", "2", "--no-admin", "--no-keeper", **ports) as server:
+        eventually(lambda: is_ready(proxy) and len(server.pids("proxy")) == 3, within_s=60)
+        main, *_ = server.pids("proxy")
+
+        for _ in range(3):
+            workers = server.pids("proxy")[1:]
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+            eventually(lambda gone=workers: _are_replaced(server, gone) and is_ready(proxy), within_s=30)  # type: ignore[misc]
+
+        assert server.pids("proxy")[0] == main
+        assert server.stop() == 0
+
+
+def _are_replaced(server: Server, gone: list[int]) -> bool:
+    return len(server.pids("proxy")) == 3 and not set(server.pids("proxy")) & set(gone)
