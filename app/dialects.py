@@ -54,10 +54,10 @@ def as_body(dialect: Dialect, refusal: Refusal, event_id: str) -> bytes:
 
 
 def as_stream_event(dialect: Dialect, refusal: Refusal, event_id: str) -> bytes:
-    """The last event of a stream that failed. The blank line before it ends an event that was cut in half."""
+    """The last event of a stream that failed."""
     body = as_body(dialect, refusal, event_id)
     name = b"event: error\n" if dialect == "anthropic" else b""
-    return b"\n\n" + name + b"data: " + body + b"\n\n"
+    return name + b"data: " + body + b"\n\n"
 
 
 def _error_object(dialect: Dialect, refusal: Refusal, event_id: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Facts:
 
     __slots__ = (
         "attempts",
+        "can_tell_in_stream",
         "code",
         "cut",
         "first_byte_ns",
@@ -40,7 +41,6 @@ class Facts:
         "record_ns",
         "recording",
         "reply_head_ns",
-        "stream_is_readable",
         "token_id",
         "upstream_head_ns",
         "waited_ns",
@@ -60,8 +60,8 @@ class Facts:
         """Time spent waiting for others (the client's body, the upstream's head): not our overhead."""
         self.upstream_head_ns: int | None = None
         self.reply_head_ns: int | None = None
-        self.stream_is_readable = False
-        """The reply is an event stream in clear: an error can be told as its last event."""
+        self.can_tell_in_stream = False
+        """The reply is an event stream in clear and stands between two events: an error can be told as the next."""
         self.first_byte_ns: int | None = None
 
 

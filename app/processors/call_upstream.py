@@ -18,6 +18,7 @@ from app.upstreams.headers import client_headers, content_length, upstream_heade
 from app.upstreams.upstream import UpstreamRequest, UpstreamResponse, Upstreams
 from config.secret import Secret
 
+_EVENT_ENDS: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _ONE_MESSAGE_BYTES: Final = 64 * 1024  # a body of known length up to this goes out as one message
 
 
@@ -68,12 +69,15 @@ async def _pass_on(exchange: Exchange, response: UpstreamResponse) -> None:
         await reply.start(response.status, client_headers(exchange, response.headers))
         await reply.write(body, last=True)
         return
-    exchange.facts.stream_is_readable = _is_readable_stream(response)
+    is_readable = exchange.facts.can_tell_in_stream = _is_readable_stream(response)
     await reply.start(response.status, client_headers(exchange, response.headers))
-    sent = 0
+    sent, tail = 0, b""
     while has_body and (chunk := await response.read()):
         sent += len(chunk)
         await reply.write(chunk, last=sent == length)
+        if is_readable:
+            tail = (tail + chunk)[-4:] if len(chunk) < 4 else chunk[-4:]
+            exchange.facts.can_tell_in_stream = tail.endswith(_EVENT_ENDS)
     await reply.finish()
 
 

@@ -1,7 +1,9 @@
 """ReportErrors: what is raised below becomes the reply, in the dialect that the client's SDK understands.
 
-Before the head it is a whole reply. After it, an event stream ends with the dialect's error event, and anything else
-is cut off, so that nobody takes it for complete. What is nobody's known error is logged once, with the ids to find it.
+Before the head it is a whole reply. After it, an event stream that stands between two events ends with the dialect's
+error event. Anything else is cut off, so that nobody takes it for complete: half an event that we ended would reach a
+client's JSON parser, half an event that breaks off is discarded (WHATWG HTML, section 9.2.6). What is nobody's known
+error is logged once, with the ids to find it.
 """
 
 import logging
@@ -53,7 +55,7 @@ async def _reply(exchange: Exchange, refusal: Refusal) -> None:
 
 
 async def _end_started_reply(exchange: Exchange, refusal: Refusal) -> None:
-    if exchange.facts.stream_is_readable:
+    if exchange.facts.can_tell_in_stream:
         await exchange.reply.write(as_stream_event(exchange.provider.dialect, refusal, exchange.event_id))
         await exchange.reply.finish()
         return

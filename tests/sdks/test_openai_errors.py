@@ -190,7 +190,6 @@ def test_a_project_without_a_key_for_the_provider_is_503(proxy: Proxy, openai_cl
     assert (caught.value.status_code, caught.value.code) == (503, "upstream_key_missing")
 
 
-@pytest.mark.xfail(strict=True, reason="the reply does not say x-should-retry: false yet")
 def test_what_trying_again_does_not_heal_is_not_tried_again(
     proxy: Proxy, openai_client: OpenAI, records: Records
 ) -> None:

@@ -76,8 +76,8 @@ def test_a_stream_that_breaks_ends_with_the_dialects_error_event(
     @upstream.on(target.removeprefix("/anthropic"))
     async def breaks(received: Received, wire: Wire) -> None:
         await wire.start_chunked(EVENT_STREAM)
-        await wire.chunk(sse("one"))
-        await wire.send(b"ff\r\ndata: half a ch")
+        await wire.chunk(sse("one")[:-1])
+        await wire.chunk(b"\n")
         wire.cut()
 
     with proxy.client() as client:
@@ -88,6 +88,23 @@ def test_a_stream_that_breaks_ends_with_the_dialects_error_event(
     assert "upstream_cut" in last
     event = proxy.event_of(response)
     assert (event.cut, event.code, event.status) == ("upstream", "upstream_cut", 200)
+
+
+def test_a_stream_that_breaks_in_the_middle_of_an_event_is_broken_off(proxy: Proxy, upstream: Upstream) -> None:
+    @upstream.on(CHAT)
+    async def breaks(received: Received, wire: Wire) -> None:
+        await wire.start_chunked(EVENT_STREAM)
+        await wire.chunk(sse("one") + b"data: half an eve")
+        wire.cut()
+
+    got = b""
+    with proxy.client() as client, pytest.raises(httpx.RemoteProtocolError):
+        with client.stream("POST", CHAT, json={"stream": True}, headers={"x-request-id": "half-an-event"}) as response:
+            for chunk in response.iter_raw():
+                got += chunk
+
+    assert got == sse("one") + b"data: half an eve"
+    eventually(lambda: [e for e in proxy.events() if e.request_id == "half-an-event" and e.cut == "upstream"])
 
 
 @pytest.mark.parametrize("framing", [b"content-length: 1000000", b"transfer-encoding: chunked"])
