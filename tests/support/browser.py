@@ -1,6 +1,7 @@
 """A real Chromium on a real admin process. Playwright's sync API, so these fixtures are for sync tests only.
 
-The whole browser suite shares one browser and one server: a Chromium costs a second to start, an admin half of one.
+A browser lives as long as its module: Playwright's loop counts as running in this thread until it is closed, and
+no async test could run after it.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.support import real_servers
 from tests.support.waiting import eventually
@@ -73,7 +74,7 @@ class AdminProcess:
             return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = chromium()
     with sync_playwright() as playwright:
@@ -91,12 +92,22 @@ class Watch:
     def __init__(self, page: Page) -> None:
         self.complaints: list[str] = []
         page.add_init_script(_TELL_VIOLATIONS)
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        is_refused_form = "status of 422" in message.text  # Chromium remarks on every 4xx; this one is meant
+        if message.type in ("error", "warning") and not is_refused_form:
+            self.complaints.append(message.text)
 
 
 def new_context(browser: Browser, **changes: object) -> BrowserContext:
-    options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "timezone_id": "Europe/Berlin"}
+    options = {
+        "viewport": {"width": 1280, "height": 800},
+        "locale": "en-GB",
+        "timezone_id": "Europe/Berlin",
+        "reduced_motion": "reduce",  # a colour that is on its way is no colour to be measured
+    }
     return browser.new_context(**{**options, **changes})  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ from admin.assets import Assets
 from admin.main import build_app, make_parts
 from admin.parts import Parts
 from admin.rendering import Templates
+from bus.bus import BusStats, GroupStats
 from config.clock import Clock, SystemClock
 from config.ids import new_id
 from config.secret import Secret
@@ -82,6 +83,14 @@ class Site:
     async def close(self) -> None:
         await self.client.aclose()
         await self.stores.close()
+
+
+class TellingBus:
+    """Only the question that the keeper asks; the bus itself has its own tests."""
+
+    async def stats(self) -> BusStats:
+        group = GroupStats(name="database", pending=3, lag=12_345, oldest_ms=90_000, dead=2, delivered=9)
+        return BusStats(entries=77, bytes=2_048, appended=100, groups=(group,))
 
 
 async def open_site(settings: Settings, clock: Clock) -> Site:
@@ -158,8 +167,8 @@ def request_row(number: int = 0, *, clock: Clock = CLOCK, **changes: Any) -> Req
     return replace(row, **changes)
 
 
-async def seed(stores: Stores, clock: Clock) -> dict[str, str]:
-    """Projects, tokens in every state and an hour of traffic; ids by name for the pages to be opened."""
+async def seed(stores: Stores, clock: Clock, traffic: int = 60) -> dict[str, str]:
+    """Projects, tokens in every state and some traffic; ids by name for the pages to be opened."""
     support = await project(stores, "Support bot", "sk-proj-3kd92mmq81kd02kd8s", clock)
     await add_api_key(
         stores, clock, ACTOR, support.id, provider="anthropic", key=Secret("sk-ant-api03-92kdk20dkq"), weight=3
@@ -174,7 +183,7 @@ async def seed(stores: Stores, clock: Clock) -> dict[str, str]:
     usages = [TokenUsage(id=used.id, requests=640, cache_hits=12, last_used_at_ms=clock.now_ms())]
     usages.append(TokenUsage(id=full.id, requests=40, cache_hits=0, last_used_at_ms=clock.now_ms() - 7_200_000))
     await tokens.add_usage(stores.main, usages)
-    rows = [_traffic(number, support, others[0], used.id, clock) for number in range(320)]
+    rows = [_traffic(number, support, others[0], used.id, clock) for number in range(traffic)]
     body = b'{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"Where is my parcel?"}],"stream":true}'
     reply = b'data: {"choices":[{"delta":{"content":"It"}}]}\n\ndata: {"choices":[{"delta":{"content":" left"}}]}\n\n'
     await requests.insert_many(stores.records, rows, _bodies(rows[0].event_id, body, reply))

@@ -9,20 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from admin.pages.request_views import request_view
-from bus.bus import BusStats, GroupStats
 from bus.inspection import serve_inspection
 from config.paths import keeper_socket
 from sql.repositories import requests
 from tests.admin.acts.acting import StillClock
-from tests.admin.pages.site import Site, project, request_row, token
-
-
-class TellingBus:
-    """Only the question that the keeper asks; the bus itself has its own tests."""
-
-    async def stats(self) -> BusStats:
-        group = GroupStats(name="database", pending=3, lag=12_345, oldest_ms=90_000, dead=2, delivered=9)
-        return BusStats(entries=77, bytes=2_048, appended=100, groups=(group,))
+from tests.admin.pages.site import Site, TellingBus, project, request_row, token
 
 
 @pytest.fixture
