@@ -180,7 +180,7 @@ class Supervisor:
                     signal_one(child.pid, signal.SIGTERM)
             deadline = began + self._drain_s * share
             while any(c.pid is not None for c in stage) and time.monotonic() < deadline and self._stops == signals:
-                self._sleep(deadline - time.monotonic())
+                self._sleep(max(0.0, deadline - time.monotonic()))
                 self._reap()
             self._kill_rest(stage)
         log(logger, logging.INFO, "stopped", took_ms=round((time.monotonic() - began) * 1000))

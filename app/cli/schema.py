@@ -12,6 +12,7 @@ from sql.stores import open_stores
 logger = logging.getLogger(__name__)
 
 _ASK_AGAIN_S = 1.0
+_LONGEST_PAUSE_S = 10.0
 
 
 async def prepare(settings: Settings) -> list[str]:
@@ -28,6 +29,7 @@ async def prepare(settings: Settings) -> list[str]:
 
 async def prepare_when_it_answers(settings: Settings) -> None:
     """Asks again until the database is there. Raises SchemaMismatch, StoreFull."""
+    pause_s = _ASK_AGAIN_S
     while True:
         try:
             await prepare(settings)
@@ -35,7 +37,8 @@ async def prepare_when_it_answers(settings: Settings) -> None:
             raise
         except StoreUnavailable as error:
             log(logger, logging.WARNING, "the database does not answer; asking again", error=str(error))
-            await asyncio.sleep(_ASK_AGAIN_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         else:
             log(logger, logging.INFO, "the database answers; its schema is right")
             return

@@ -186,6 +186,52 @@ def test_a_running_reply_is_finished_before_the_server_stops(folder: Path, ports
     assert answers == [201]
 
 
+def test_events_reach_the_file_also_over_the_bus_that_keeps_nothing(
+    folder: Path, ports: dict[str, str], proxy: str
+) -> None:
+    environ = {**ports, "LLM_PROXY_EVENT_BUS": "in-memory", "FILE_EVENT_LOG": "events.jsonl"}
+    with serving(folder, "--no-admin", **environ) as server:
+        eventually(lambda: is_ready(proxy), within_s=60)
+
+        assert _get(f"{proxy}/v1/models?k=1") == 401
+        eventually(lambda: '"/v1/models"' in (folder / "events.jsonl").read_text(), within_s=20)
+
+        assert not (folder / "data" / "bus.db").exists()
+        assert server.stop() == 0
+
+
+def test_what_was_recorded_last_is_delivered_before_the_server_has_stopped(
+    folder: Path, ports: dict[str, str], proxy: str
+) -> None:
+    with serving(folder, "--no-admin", **ports, FILE_EVENT_LOG="events.jsonl") as server:
+        eventually(lambda: is_ready(proxy), within_s=60)
+        for _ in range(50):
+            assert _get(f"{proxy}/v1/models") == 401
+
+        assert server.stop() == 0
+
+    assert len((folder / "events.jsonl").read_text().splitlines()) == 50
+    assert '"left_undelivered":0' in server.err
+
+
+def test_the_admin_alone_serves_and_refuses_a_taken_port(folder: Path, ports: dict[str, str]) -> None:
+    listen = ports["ADMIN_UI_LISTEN_ADDR"]
+    environ = {"MANAGEMENT_TOKEN": TOKEN}
+    assert run_process(folder, "migrate", "up", **environ).returncode == 0
+
+    alone = subprocess.Popen([COMMAND, "admin", "--listen", listen], cwd=folder, env=clean_environment(**environ))
+    try:
+        eventually(lambda: is_ready(f"http://{listen}"), within_s=60)
+        second = run_process(folder, "admin", "--listen", listen, **environ)
+        alone.terminate()
+        assert alone.wait(20) == 0
+    finally:
+        alone.kill()
+
+    assert second.returncode == 1
+    assert "set ADMIN_UI_LISTEN_ADDR (or --listen)" in second.stderr
+
+
 def test_without_its_postgres_it_serves_what_it_can_and_says_so(
     folder: Path, ports: dict[str, str], proxy: str
 ) -> None:
