@@ -64,7 +64,7 @@ def _error_object(dialect: Dialect, refusal: Refusal, event_id: str) -> dict[str
     code, status, message = refusal.code, refusal.status, refusal.message
     if dialect == "anthropic":
         kind = _ANTHROPIC_TYPES.get(status, "api_error")
-        error: dict[str, Any] = {"type": kind, "message": message, "code": code}
+        error: dict[str, Any] = {"type": kind, "message": message, "code": code, "details": {"error_code": code}}
         return {"type": "error", "error": error, "code": code, "request_id": event_id}
     if dialect == "gemini":
         reason = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code, "domain": "llm-proxy"}

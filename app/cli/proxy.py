@@ -74,7 +74,7 @@ def serve(settings: Settings) -> int:
         loop=Loops.uvloop,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_MS),
-        websockets=True,
+        websockets=False,  # an upgrade arrives as a plain request then, and gets our 501
         workers=settings.workers,
         backlog=BACKLOG,
         respawn_failed_workers=True,
