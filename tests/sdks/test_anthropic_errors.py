@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 from anthropic import Anthropic
 from anthropic.types import MessageParam
@@ -176,6 +177,19 @@ def test_a_stream_that_breaks_raises_the_sdks_api_error(
     event = records.the_one()
     assert (event.code, event.cut, event.response_id) == ("upstream_cut", "upstream", claude.MESSAGE_ID)
     assert event.usage is not None and event.usage.input == 25, "what was told before the break is counted"
+
+
+def test_a_stream_that_breaks_in_the_middle_of_an_event_is_a_lost_connection_as_without_a_proxy(
+    anthropic_client: Anthropic, upstream: Upstream, records: Records
+) -> None:
+    half = b'event: content_block_delta\ndata: {"type":"content_bl'
+    breaks_after(upstream, MESSAGES, named_events(*claude.text_events("Grü"))[:4], half=half)
+
+    with pytest.raises(httpx2.RemoteProtocolError):
+        with anthropic_client.messages.create(**CALL, stream=True) as stream:
+            list(stream)
+
+    assert (records.the_one().code, records.the_one().cut) == ("upstream_cut", "upstream")
 
 
 def test_a_stream_that_falls_silent_raises_it_too(anthropic_client: Anthropic, upstream: Upstream) -> None:
