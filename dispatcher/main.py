@@ -17,7 +17,7 @@ from config.clock import Clock, SystemClock
 from config.errors import ConfigError
 from config.logs import log
 from config.settings import Settings
-from dispatcher.backends import webhook
+from dispatcher.backends import otlp, webhook
 from dispatcher.backends.base import Backend
 from dispatcher.backends.database import DatabaseBackend
 from dispatcher.backends.file import FileBackend
@@ -57,6 +57,7 @@ BACKENDS: Final[dict[str, Build]] = {
     "database": _database,
     "file": _file,
     "webhook": _from_settings(webhook.build),
+    "otlp": _from_settings(otlp.build),
 }
 
 

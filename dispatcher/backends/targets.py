@@ -4,9 +4,15 @@ Each function appends to `mistakes`, one clear line each, so that all are told a
 URLs carry keys, too.
 """
 
+import re
+from typing import Final
+from urllib.parse import unquote
+
 import httpx
 
 from config.secret import Secret
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def url_in(setting: str, text: str | Secret | None, mistakes: list[str]) -> str:
@@ -39,3 +45,18 @@ def key_in(setting: str, key: Secret | None, mistakes: list[str]) -> Secret:
     if not (key.reveal().isascii() and key.reveal().isprintable()):
         mistakes.append(f"{setting}: holds a character that no header can carry; was it pasted with a line break?")
     return key
+
+
+def headers_in(setting: str, text: Secret | None, mistakes: list[str]) -> dict[str, str]:
+    """`name=value,name=value`, percent-encoded where a value holds a comma, as in OTEL_EXPORTER_OTLP_HEADERS."""
+    headers: dict[str, str] = {}
+    for pair in (text.reveal() if text else "").split(","):
+        name, equals, value = (piece.strip() for piece in pair.partition("="))
+        if not pair.strip():
+            continue
+        value = unquote(value)
+        if not equals or not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            mistakes.append(f"{setting}: must be name=value, separated by commas")
+            return {}
+        headers[name.lower()] = value
+    return headers

@@ -1,6 +1,7 @@
 """What a status, a fault and a Retry-After mean, the same for every backend that speaks HTTP."""
 
 import asyncio
+import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -184,8 +185,6 @@ async def test_an_answer_without_end_is_not_read_to_its_end(sink: Agreeable, end
 
 
 async def test_an_answer_in_gzip_is_read_within_bounds(sink: Agreeable, endpoint: Endpoint) -> None:
-    import gzip
-
     encoded = (b"content-encoding", b"gzip")
     sink.next(says(200, gzip.compress(b"fine"), encoded), says(200, gzip.compress(b"\0" * 50_000_000), encoded))
 
