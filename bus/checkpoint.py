@@ -16,7 +16,7 @@ TOTALS: Final = "TOTALS"
 
 class Counts(Struct):
     dropped: dict[str, int] = {}
-    """Events that found no room, by reason: spool_full, disk_full, io_error, queue_full."""
+    """Events that found no room, by reason: spool_full, disk_full, io_error, queue_full, too_large."""
     bodies_dropped: int = 0
     """Events that were recorded without their bodies."""
 

@@ -77,8 +77,11 @@ class Flusher:
     def _round(self) -> None:
         with self._lock:
             waiters, self._waiters = self._waiters, []
-        self._each_round()
-        if not waiters and not self._is_stopping and time.monotonic() - self._synced_at < self._sync_s:
+        try:
+            self._each_round()
+        except OSError as error:
+            log(_logger, logging.ERROR, "the spool's folder cannot be looked at", error=str(error))
+        if not waiters and not self._is_stopping and self._is_too_early():
             self._nudged.set()
             return
         is_synced = self._journal.sync()
@@ -87,6 +90,10 @@ class Flusher:
         for waiter in waiters:
             with contextlib.suppress(RuntimeError):  # its loop has closed
                 waiter.loop.call_soon_threadsafe(_settle, waiter.done, self._journal.synced_through >= waiter.seq)
+
+    def _is_too_early(self) -> bool:
+        """Half a round of tolerance, so that a timer that fires a little early does not double the pause."""
+        return time.monotonic() - self._synced_at < self._sync_s - self._every_s / 2
 
     def _pace(self, is_synced: bool) -> None:
         if is_synced:

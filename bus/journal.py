@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bus.errors import SpoolFull
-from bus.frames import Kind, pack, seed_of
+from bus.frames import MAX_PAYLOAD_BYTES, Kind, pack, seed_of
 from bus.quota import Quota
 from bus.segments import Segment
 
@@ -59,6 +59,8 @@ class Journal:
 
     def finished(self, event_id: bytes, payload: bytes, ts_ms: int, *, codec: int = 0, flags: int = 0) -> int:
         """Returns the seq. Raises SpoolFull."""
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise SpoolFull("too_large")
         with self._lock:
             seq = self._next_seq
             frame = pack(

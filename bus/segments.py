@@ -6,6 +6,7 @@ A segment appears under its name only when it is allocated and holds its HEAD, s
 event is accepted into it and a reader may take the next name as the seal of the one before.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -96,7 +97,8 @@ class Segment:
             self._is_named_durably = True
 
     def close(self) -> None:
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # an error here tells of a write that `sync` has told of
+            os.close(self._fd)
 
 
 class SegmentReader:
@@ -139,3 +141,14 @@ def cut_torn_tail(folder: Path, index: int, seed: int) -> None:
     finally:
         reader.close()
     os.truncate(folder / segment_name(index), end)
+
+
+def sync_segments(folder: Path) -> None:
+    """All that is left of a dead spool goes to disk. Raises OSError."""
+    for index in list_segments(folder):
+        fd = os.open(folder / segment_name(index), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fdatasync(fd)
+        finally:
+            os.close(fd)
+    sync_folder(folder)

@@ -3,6 +3,7 @@
 Whatever is left out is counted on disk before the call goes on, in a file that was allocated beforehand.
 """
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -33,15 +34,19 @@ class Losses:
     def dropped(self, reason: str) -> None:
         with self._lock:
             self.counts.dropped[reason] = self.counts.dropped.get(reason, 0) + 1
-            self._file.write(self.counts, durable=False)
+            self._write()
 
     def without_bodies(self) -> None:
         with self._lock:
             self.counts.bodies_dropped += 1
-            self._file.write(self.counts, durable=False)
+            self._write()
 
     def close(self) -> None:
         self._file.close()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # the next one writes the sum again
+            self._file.write(self.counts, durable=False)
 
 
 class StagedWriter:

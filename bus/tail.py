@@ -22,7 +22,7 @@ from bus.errors import Undecodable
 from bus.frames import Codec, Frame, seed_of
 from bus.ownership import LOCK, take
 from bus.reader import SpoolReader
-from bus.segments import cut_torn_tail, list_segments, segment_name, sync_folder
+from bus.segments import cut_torn_tail, list_segments, segment_name, sync_folder, sync_segments
 from bus.slots import Slots
 
 HOLE: Final = b""  # payload of an entry that only takes up its seq
@@ -202,9 +202,10 @@ class Tail:
         return self._made[place] if place < len(self._made) else None
 
     def _make(self) -> list[Entry]:
-        """The `interrupted` events, whose seqs are decided once and for all."""
+        """The `interrupted` events. Their seqs are decided once and for all, so what they are made of must stay."""
         began = [self._reader.open[event_id] for event_id in sorted(self._reader.open)]
         if self.point.interrupted_from < 0:
+            sync_segments(self.folder)
             self.point.interrupted_from = max(self._reader.next_seq, self.point.high_water + 1)
             self.point.interrupted = len(began)
             self._slots.write(self.point, durable=True)

@@ -151,4 +151,4 @@ class RelayMachine(RuleBasedStateMachine):
 
 
 TestRelayMachine = RelayMachine.TestCase
-TestRelayMachine.settings = settings(max_examples=150, stateful_step_count=40)
+TestRelayMachine.settings = settings(max_examples=100, stateful_step_count=40)

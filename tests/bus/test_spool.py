@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -321,6 +323,44 @@ async def test_a_spool_without_room_for_its_first_segment_opens_and_counts(
 
     assert spool.stats().dropped_by == {"disk_full": 1}
     assert spool.stats().is_full
+    spool.close()
+
+
+async def test_an_event_larger_than_a_frame_goes_without_its_bodies(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.journal.MAX_PAYLOAD_BYTES", 10_000)
+    spool = open_spool(root)
+
+    await spool.finish(finished(body=b"x" * 20_000))
+
+    [frame] = frames_of(spool.folder)
+    assert len(frame.payload) < 1000
+    assert spool.stats().bodies_dropped == 1
+    spool.close()
+
+
+def has_grown(times: list[float], before: int) -> bool:
+    return len(times) > before
+
+
+async def test_power_may_cost_no_more_than_sync_ms(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[float] = []
+
+    def fdatasync(fd: int) -> None:
+        os.fdatasync(fd)
+        synced.append(time.monotonic())
+
+    spool = open_spool(root, sync_ms=40)
+    monkeypatch.setattr(segments, "fdatasync", fdatasync)
+    waited = []
+    for _ in range(8):
+        written, before = time.monotonic(), len(synced)
+        await spool.finish(finished())
+        await until(partial(has_grown, synced, before))
+        waited.append(synced[-1] - written)
+
+    assert sorted(waited)[4] < 0.07, "the usual sync comes too late"
     spool.close()
 
 
