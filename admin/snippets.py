@@ -32,8 +32,7 @@ async def snippets(parts: Parts, project_id: str, token: str, browser_url: str) 
     base = proxy_url(parts, browser_url)
     if provider.name != parts.providers.default.name or provider.dialect == "gemini":  # /v1beta is no path of ours
         base = f"{base}/{provider.name}"
-    model = "demo" if provider.name == "demo" else _MODELS[provider.dialect]
-    context = {"base": base, "token": token, "model": model}
+    context = {"base": base, "token": token, "model": _MODELS[provider.dialect]}
     return [
         Snippet(id, title, parts.templates.render(f"snippets/{provider.dialect}.{id}.txt", context).rstrip("\n"))
         for id, title in _LANGUAGES

@@ -48,9 +48,11 @@ async def show(visit: Visit) -> Response:
     parts, query = visit.parts, visit.query
     window = OVERVIEW.get(query.get("window", ""), HOUR)
     now = parts.clock.now_ms()
-    traffic, pipeline, steps = await asyncio.gather(
-        _or_none(_traffic(parts, window, now)), _pipeline(parts), _or_none(_first_steps(parts, now))
-    )
+    async with asyncio.TaskGroup() as group:
+        keeper = group.create_task(_pipeline(parts), name="ask the keeper")
+        traffic = await _or_none(_traffic(parts, window, now))
+        steps = await _or_none(_first_steps(parts, now))
+    pipeline = keeper.result()
     return visit.show(
         "overview/page.html",
         "overview/_figures.html",
@@ -90,7 +92,8 @@ def _spool(stats: KeeperStats | None) -> list[tuple[str, str]]:
     relay = stats.relay if stats else {}
     facts = []
     if "bytes" in relay:
-        facts.append(("In the spool", f"{size(relay['bytes'])} in {relay.get('spools', 0)} spools"))
+        spools = relay.get("spools", 0)
+        facts.append(("In the spool", f"{size(relay['bytes'])} in {spools} {'spool' if spools == 1 else 'spools'}"))
     if relay.get("behind_ms"):
         facts.append(("Not in the log yet", f"the oldest since {span(relay['behind_ms'])}"))
     dropped = sum(relay.get("dropped", {}).values())
