@@ -6,6 +6,7 @@ fails, the worker refuses to start with one line.
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -147,9 +148,9 @@ class Worker:
         await asyncio.to_thread(self._metrics_folder.mkdir, parents=True, exist_ok=True)
         while True:
             self._metrics.gauge("llm_proxy_store_away", float(lookups.store_is_away))
-            if spool is not None:
-                self._count_spool(spool)
             try:
+                if spool is not None:
+                    self._count_spool(spool)
                 await asyncio.to_thread(self._metrics.write, self._metrics_folder, self._name)
             except OSError as error:
                 log(logger, logging.WARNING, "metrics cannot be written", error=str(error))
@@ -184,12 +185,24 @@ def _drain(endpoint: Endpoint, health: Health) -> None:
 async def _running(*loops: Any) -> AsyncIterator[None]:
     """Background loops of the worker, cancelled at its end."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop, name=loop.__qualname__) for loop in loops]
+        tasks = [group.create_task(_or_end_the_worker(loop), name=loop.__qualname__) for loop in loops]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _or_end_the_worker(loop: Any) -> None:
+    """A loop that fails must not unwind the lifespan: Granian would go on serving, with a spool that is closed.
+
+    The worker drains and ends instead, and Granian starts another one.
+    """
+    try:
+        await loop
+    except Exception:
+        logger.exception(f"{loop.__qualname__} failed; this worker ends")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _on_stop_signal(act: Callable[[], None]) -> None:
