@@ -17,8 +17,9 @@ import msgspec
 
 from tests.bench.load import Job, Told
 from tests.bench.memory import cpu_seconds
-from tests.support.proxy import ROOT, Proxy
+from tests.support.proxy import ROOT, Proxy, _seed, free_port
 from tests.support.upstream import Upstream
+from tests.support.waiting import eventually
 
 _JOB_TIMEOUT_S = 60
 
@@ -55,11 +56,29 @@ def running_mock() -> Iterator[Upstream]:
         process.stdout.close()
 
 
+class ShippedProxy(Proxy):
+    """The proxy as `llm-proxy server` starts it, with /manage composed in; only its supervisor is left out."""
+
+    def start(self) -> "ShippedProxy":
+        self.port = free_port()
+        self._write_providers()
+        self.project_id, self.token_id, self.token = self.run(_seed)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli.main", "_proxy", str(os.getpid())],
+            cwd=ROOT,
+            env={**self._environ(), "MANAGEMENT_TOKEN": "a-management-token-for-the-bench"},
+            stderr=(self.folder / "stderr.log").open("ab"),
+            start_new_session=True,
+        )
+        eventually(self._is_up, within_s=20)
+        return self
+
+
 @contextlib.contextmanager
 def running_proxy(folder: Path, upstream: Upstream, **environ: str) -> Iterator[Proxy]:
     """A proxy with one worker and the settings as they are shipped, apart from `environ`."""
     folder.mkdir(parents=True, exist_ok=True)
-    proxy = Proxy(folder, upstream, environ={"LLM_PROXY_SPOOL_SEGMENT_BYTES": str(32 * 1024 * 1024), **environ})
+    proxy = ShippedProxy(folder, upstream, environ={"LLM_PROXY_SPOOL_SEGMENT_BYTES": str(32 * 1024 * 1024), **environ})
     with on_cores(cores()[0]):
         proxy.start()
     try:
