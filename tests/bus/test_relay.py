@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -441,6 +442,32 @@ async def test_a_second_relay_on_the_same_folder_is_refused(root: Path, bus: Mem
 
     second.close()
     first.close()
+
+
+async def test_folders_of_workers_that_died_while_they_made_them_are_deleted_later(root: Path, bus: MemoryBus) -> None:
+    old, young = root / f".{new_id()}.new", root / f".{new_id()}.new"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    relay = relay_of(root, bus)
+
+    await relay.drain(1)
+
+    assert (old.exists(), young.exists()) == (False, True)
+    relay.close()
+
+
+async def test_a_spool_that_cannot_be_opened_does_not_keep_the_others_waiting(root: Path, bus: MemoryBus) -> None:
+    broken, sound = open_spool(root), open_spool(root)
+    await record(broken, 1)
+    (broken.folder / CHECKPOINT).unlink()
+    (broken.folder / CHECKPOINT).mkdir()
+    ids = await record(sound, 3)
+    async with running(root, bus):
+        await until(lambda: bus.event_ids() == ids)
+
+    broken.close()
+    sound.close()
 
 
 async def test_it_appends_under_the_epoch_it_took(root: Path, bus: MemoryBus) -> None:

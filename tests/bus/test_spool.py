@@ -15,6 +15,7 @@ from bus.checkpoint import COUNTS, Counts
 from bus.codec import decode_finished, encode
 from bus.errors import SpoolFull, SpoolUnusable
 from bus.frames import Codec, Frame
+from bus.quota import Quota
 from bus.reader import SpoolReader
 from bus.slots import Slots
 from bus.spool import Spool
@@ -361,6 +362,34 @@ async def test_power_may_cost_no_more_than_sync_ms(root: Path, monkeypatch: pyte
         waited.append(synced[-1] - written)
 
     assert sorted(waited)[4] < 0.07, "the usual sync comes too late"
+    spool.close()
+
+
+async def test_record_async_counts_what_its_queue_does_not_take(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bus.unhurried._MAX_BYTES", 100_000)
+    spool = open_spool(root, record="async")
+    for _ in range(200):  # no pause: the queue is emptied by a thread, but hardly between two of these
+        await spool.finish(finished(body=b"x" * 50_000))
+    spool.close()
+
+    stats = spool.stats()
+    assert stats.dropped_by == {"queue_full": stats.dropped}
+    assert stats.recorded + stats.dropped == 200
+
+
+async def test_the_spool_goes_on_syncing_when_its_folder_cannot_be_measured(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(quota: Quota) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    spool = open_spool(root, record="disk")
+    monkeypatch.setattr(Quota, "measure_if_old", lambda quota, age_s: measure(quota))
+
+    for _ in range(3):
+        await asyncio.wait_for(spool.finish(finished()), 5)
+
+    assert len(frames_of(spool.folder)) == 3
     spool.close()
 
 
