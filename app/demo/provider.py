@@ -32,8 +32,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Provider:
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, pace: float = 1.0) -> None:
+        """`pace` multiplies every pause; 0 answers at once."""
         self._rng = random.Random(seed)
+        self._pace = pace
 
     def app(self) -> Starlette:
         chat = self._call(openai.chat, openai.chat_events)
@@ -72,13 +74,13 @@ class Provider:
             except msgspec.DecodeError:
                 return _failed(request, 400)
             outcome = self.weather(WEATHER in request.headers)
-            await asyncio.sleep(outcome.thinking_s)
+            await asyncio.sleep(outcome.thinking_s * self._pace)
             if outcome.status != 200:
                 return _failed(request, outcome.status)
             id_ = f"{self._rng.getrandbits(64):016x}"
             headers = {"x-request-id": f"req_{id_}"}
             if events is not None and call.get("stream") is True:
-                stream = _sse(events(call, id_), ends_with_done=events is openai.chat_events)
+                stream = self._sse(events(call, id_), ends_with_done=events is openai.chat_events)
                 return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
             return JSONResponse(whole(call, id_), headers=headers)
 
@@ -95,14 +97,13 @@ class Provider:
             return _failed(request, 404)
         return JSONResponse(openai.model(name))
 
-
-async def _sse(events: Iterator[Json], *, ends_with_done: bool) -> AsyncIterator[bytes]:
-    for event in events:
-        name = f"event: {event['type']}\n" if "type" in event else ""
-        yield f"{name}data: {msgspec.json.encode(event).decode()}\n\n".encode()
-        await asyncio.sleep(_BETWEEN_PIECES_S)
-    if ends_with_done:
-        yield b"data: [DONE]\n\n"
+    async def _sse(self, events: Iterator[Json], *, ends_with_done: bool) -> AsyncIterator[bytes]:
+        for event in events:
+            name = f"event: {event['type']}\n" if "type" in event else ""
+            yield f"{name}data: {msgspec.json.encode(event).decode()}\n\n".encode()
+            await asyncio.sleep(_BETWEEN_PIECES_S * self._pace)
+        if ends_with_done:
+            yield b"data: [DONE]\n\n"
 
 
 _ERRORS = {
@@ -121,7 +122,7 @@ def _failed(request: Request, status: int) -> Response:
 
 
 def _is_anthropic(request: Request) -> bool:
-    return request.url.path == "/v1/messages" or "x-api-key" in request.headers
+    return request.url.path == "/v1/messages" or "anthropic-version" in request.headers
 
 
 def _has_key(request: Request) -> bool:
