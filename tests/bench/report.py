@@ -122,7 +122,7 @@ def _method(figures: Figures) -> list[str]:
         f"{figures.began:%Y-%m-%d %H:%M} UTC; Python {platform.python_version()}, {versions}; {cpus} cores, {placed};",
         f"load average before the run {figures.load_average:.1f}; the run took {figures.took_s:.0f} s.",
         "",
-        "One worker as `llm-proxy server` starts it, SQLite, bodies recorded in full, a log line per request; no keeper",
+        "One worker as the server starts it, SQLite, bodies recorded in full, a log line per request; without keeper",
         "and admin. Plain HTTP over loopback. Upstream, proxy and load generator are processes of their own. Direct",
         f"and proxied rounds alternate within the run ({plan.rounds} of each; JSON {plan.seconds:g} s a round, streams",
         f"{plan.events} events each); a figure is the median over rounds, an added one the median of the differences",
