@@ -25,6 +25,8 @@ SUSPECT_AFTER: Final = 3
 
 _TRIM_AT_ONCE: Final = 10_000
 _FIRST_GUESS_BYTES: Final = 4096
+_GUARD_EVERY_S: Final = 1.0
+_FULLEST: Final = 0.7  # of maxmemory: above it the pending lists and dead letters need what is left
 _SCRIPTS: Final = {path.stem: path.read_text() for path in sorted(Path(__file__).with_name("lua").glob("*.lua"))}
 
 
@@ -43,12 +45,15 @@ class RedisStreams:
         """Per group and consumer what this process holds, so that a lost answer can be told from running work."""
         self._is_shaken: set[str] = set()
         self._entry_bytes = _FIRST_GUESS_BYTES
+        self._guarded_at = -_GUARD_EVERY_S
 
     async def check(self) -> str:
         """A line on the server's durability. Raises BusError when it must not be used, BusUnavailable."""
         return await check_server(self._link)
 
     async def append(self, spool: bytes, epoch: int, first_seq: int, entries: Sequence[Entry]) -> AppendResult:
+        if entries:
+            await self._guard_memory()
         arguments: list[Any] = [spool, epoch, first_seq, len(entries)]
         for entry in entries:
             arguments += (entry.event_id, entry.payload)
@@ -140,6 +145,18 @@ class RedisStreams:
 
     async def close(self) -> None:
         await self._link.close()
+
+    async def _guard_memory(self) -> None:
+        """Once a second. Raises BusUnavailable: the spool is the buffer then, and the server keeps room to deliver."""
+        if time.monotonic() - self._guarded_at < _GUARD_EVERY_S:
+            return
+        memory = await self._link.info("memory")
+        most, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
+        if memory.get("maxmemory_policy", "").startswith("allkeys-"):
+            raise BusUnavailable("Redis evicts any key, so also events; set maxmemory-policy noeviction")
+        if most and used > most * _FULLEST:
+            raise BusUnavailable(f"Redis uses {used * 100 // most} % of its maxmemory; events wait in the spool")
+        self._guarded_at = time.monotonic()
 
     async def _create(self) -> None:
         await self._run("create", [self._stream, self._producers, self._counters], list(self._groups))

@@ -7,6 +7,7 @@ MANAGEMENT_TOKEN is needed depends on what is started: the CLI asks for it.
 import base64
 import binascii
 import os
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,6 +19,7 @@ from config.settings import EventBus, Settings
 
 _SOCKET_PATH_BYTES: Final = 100  # sun_path holds 104 bytes on macOS and the BSDs, 108 on Linux
 _KEY_BYTES: Final = 32
+_REDIS_SCHEMES: Final = ("redis://", "rediss://")
 
 
 def effective_event_bus(settings: Settings) -> EventBus:
@@ -25,6 +27,11 @@ def effective_event_bus(settings: Settings) -> EventBus:
     if settings.event_bus is not None:
         return settings.event_bus
     return "redis-streams" if settings.redis_url or settings.redis_addr else "embedded"
+
+
+def is_bus_shared(settings: Settings) -> bool:
+    """Whether other processes and hosts use the bus too: then dispatchers are processes of their own."""
+    return effective_event_bus(settings) == "redis-streams"
 
 
 def mistakes_in(settings: Settings) -> list[str]:
@@ -92,10 +99,19 @@ def _of_storage(settings: Settings) -> Iterator[str]:
 
 def _of_events(settings: Settings) -> Iterator[str]:
     if effective_event_bus(settings) == "redis-streams":
-        yield "LLM_PROXY_EVENT_BUS: redis-streams is not built yet; set LLM_PROXY_EVENT_BUS=embedded"
+        yield from _of_redis(settings)
     if settings.spool_segment_bytes > settings.spool_max_bytes // 2:
         yield "LLM_PROXY_SPOOL_SEGMENT_BYTES: LLM_PROXY_SPOOL_MAX_BYTES must have room for two segments at least"
     if settings.dispatcher_backoff_ms > settings.dispatcher_backoff_max_ms:
         yield "LLM_PROXY_DISPATCHER_BACKOFF_MS: is larger than LLM_PROXY_DISPATCHER_BACKOFF_MAX_MS"
     if "file" in settings.dispatcher_backends and not settings.file_event_log:
         yield "FILE_EVENT_LOG: is required with `file` among DISPATCHER_BACKENDS"
+
+
+def _of_redis(settings: Settings) -> Iterator[str]:
+    if settings.redis_url is None and not settings.redis_addr:
+        yield "REDIS_URL: is required with LLM_PROXY_EVENT_BUS=redis-streams; redis://user:password@host:6379/0"
+    if settings.redis_url is not None and not settings.redis_url.reveal().startswith(_REDIS_SCHEMES):
+        yield "REDIS_URL: must begin with redis:// or rediss://"
+    if not re.fullmatch(r"[\w.:-]{1,100}", settings.redis_stream_key):
+        yield f"REDIS_STREAM_KEY: {settings.redis_stream_key!r} must be letters, digits and . : _ - only"

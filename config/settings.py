@@ -121,6 +121,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     redis_addr: Annotated[str, about("host:port, when REDIS_URL is not set.")] = ""
     redis_db: Annotated[int, about("Database number, with REDIS_ADDR.", ge=0)] = 0
     redis_password: Annotated[Secret | None, about("Password, with REDIS_ADDR.")] = None
+    redis_stream_key: Annotated[str, about("Name of the event stream; all its keys share one hash slot.")] = (
+        "llm-proxy-events"
+    )
     record: Annotated[
         RecordMode,
         about(

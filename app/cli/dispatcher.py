@@ -1,11 +1,14 @@
 """`llm-proxy dispatcher`: delivers events to the backends, where the bus can be shared between processes."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from app.cli.options import EnvFile, settings_with
+from config.checks import is_bus_shared
 from config.errors import ConfigError
+from config.logs import set_up_logs
 
 
 def dispatcher(
@@ -22,10 +25,15 @@ def dispatcher(
     Example:
       llm-proxy dispatcher --backends database,file
     """
-    settings_with({"DISPATCHER_BACKENDS": backends}, env)  # what cannot be used is told first
-    raise ConfigError(
-        [
-            "the embedded bus is one file with one owner, the keeper of `llm-proxy server`, which delivers as well; "
-            "a separate dispatcher needs Redis"
-        ]
-    )
+    settings = settings_with({"DISPATCHER_BACKENDS": backends}, env)  # what cannot be used is told first
+    if not is_bus_shared(settings):
+        raise ConfigError(
+            [
+                "the embedded bus is one file with one owner, the keeper of `llm-proxy server`, which delivers as "
+                "well; a separate dispatcher needs Redis"
+            ]
+        )
+    from app.cli.dispatching import dispatch
+
+    set_up_logs(settings, "dispatcher")
+    raise typer.Exit(asyncio.run(dispatch(settings)))

@@ -1,5 +1,7 @@
 """The keeper, composed: the relay, the embedded log that only it opens, the dispatcher, and a desk that answers.
 
+With Redis it is the relay alone: dispatchers are processes of their own then (`app/cli/dispatching.py`).
+
     SIGTERM ──► relay: the rest of the spools into the log ──► dispatcher: the rest of the log to the backends
 
 What is left is not lost: it lies in the spools and in the log, and the next keeper goes on with it.
@@ -9,22 +11,18 @@ import asyncio
 import contextlib
 import logging
 import signal
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack
 
-from bus.bus import BusStats
+from app.cli.event_bus import open_bus
+from bus.bus import Bus, BusStats
 from bus.errors import BusUnavailable
 from bus.inspection import serve_inspection
 from bus.relay import Relay
-from bus.sqlite_log import SqliteLog
 from bus.wake import WakeListener
 from config import paths
-from config.checks import effective_event_bus
 from config.logs import log
 from config.settings import Settings
-from dispatcher.main import Dispatcher
+from dispatcher.main import Dispatcher, backend_names
 from sql.stores import open_stores
 
 logger = logging.getLogger(__name__)
@@ -41,10 +39,12 @@ async def keep(settings: Settings, *, with_dispatcher: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(_open_log(settings))
+        bus = await stack.enter_async_context(open_bus(settings))
         stores = open_stores(settings)
         stack.push_async_callback(stores.close)
         dispatcher = Dispatcher(settings, bus, stores) if with_dispatcher else None
+        with contextlib.suppress(BusUnavailable):  # then they are made with the first append
+            await bus.ensure_groups(backend_names(settings))
         wake = WakeListener(paths.wake_socket(settings))
         stack.callback(wake.close)
         relay = Relay(paths.spool_root(settings), bus, retain=settings.spool_retain, poll_ms=_POLL_MS, wake=wake)
@@ -55,23 +55,7 @@ async def keep(settings: Settings, *, with_dispatcher: bool) -> int:
     return 0
 
 
-@asynccontextmanager
-async def _open_log(settings: Settings) -> AsyncIterator[SqliteLog]:
-    """In memory means: in a folder that is gone with the keeper."""
-    with contextlib.ExitStack() as stack:
-        path = paths.bus_db(settings)
-        if effective_event_bus(settings) == "in-memory":
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-proxy-"))) / "bus.db"
-        bus = await SqliteLog.open(path)
-        try:
-            yield bus
-        finally:
-            await bus.close()
-
-
-async def _work(
-    settings: Settings, bus: SqliteLog, relay: Relay, dispatcher: Dispatcher | None, stop: asyncio.Event
-) -> None:
+async def _work(settings: Settings, bus: Bus, relay: Relay, dispatcher: Dispatcher | None, stop: asyncio.Event) -> None:
     stop_dispatcher = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         moving = tasks.create_task(relay.run(), name="relay")
@@ -88,7 +72,7 @@ async def _work(
     log(logger, level, "keeper stopped", left_in_spools=in_spools, left_undelivered=in_log)
 
 
-async def _delivered(bus: SqliteLog, deadline: float) -> int:
+async def _delivered(bus: Bus, deadline: float) -> int:
     """Waits until every backend has everything, or gets nothing any more; returns how many deliveries are left."""
     loop = asyncio.get_running_loop()
     left = await _undelivered(bus)
@@ -101,7 +85,7 @@ async def _delivered(bus: SqliteLog, deadline: float) -> int:
     return left
 
 
-async def _undelivered(bus: SqliteLog) -> int:
+async def _undelivered(bus: Bus) -> int:
     try:
         return _left(await bus.stats())
     except BusUnavailable:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from app.supervisor import ChildSpec
 from config.addresses import parse
+from config.checks import is_bus_shared
 from config.load import as_environment, child_environment, raw_environment
 from config.retired import FOREIGN
 from config.settings import Settings
@@ -15,6 +16,7 @@ from config.settings import Settings
 PROXY_SHARE = 0.75
 _ADMIN_SHARE = 0.8
 _DEMO_SHARE = 0.85
+_DISPATCHER_SHARE = 0.95
 _KEEPER_SHARE = 1.0
 
 
@@ -33,8 +35,10 @@ def children(settings: Settings, parts: Sequence[str]) -> list[ChildSpec]:
     me = str(os.getpid())
     specs = []
     if "keeper" in parts:  # first: it adopts what an earlier run has left while the others start
-        options = [] if "dispatcher" in parts else ["--no-dispatcher"]
+        options = [] if "dispatcher" in parts and not is_bus_shared(settings) else ["--no-dispatcher"]
         specs.append(_spec("keeper", _KEEPER_SHARE, self_command("_keeper", me, *options)))
+    if "dispatcher" in parts and is_bus_shared(settings):
+        specs.append(_spec("dispatcher", _DISPATCHER_SHARE, self_command("_dispatcher", me)))
     proxy = parse(settings.listen_addr, "LISTEN_ADDR")
     specs.append(_spec("proxy", PROXY_SHARE, self_command("_proxy", me), listens=proxy))
     if "admin" in parts:

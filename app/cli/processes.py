@@ -54,6 +54,12 @@ def _keeper(settings: Settings, options: Sequence[str]) -> int:
     return asyncio.run(keep(settings, with_dispatcher="--no-dispatcher" not in options))
 
 
+def _dispatcher(settings: Settings, options: Sequence[str]) -> int:
+    from app.cli.dispatching import dispatch
+
+    return asyncio.run(dispatch(settings))
+
+
 def _admin(settings: Settings, options: Sequence[str]) -> int:
     from app.cli.admin import serve
 
@@ -89,6 +95,7 @@ def _metrics(settings: Settings, options: Sequence[str]) -> int:
 _PROCESSES: dict[str, Callable[[Settings, Sequence[str]], int]] = {
     "_proxy": _proxy,
     "_keeper": _keeper,
+    "_dispatcher": _dispatcher,
     "_admin": _admin,
     "_schema": _schema,
     "_demo": _demo,

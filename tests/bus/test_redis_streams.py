@@ -245,3 +245,19 @@ async def test_a_server_that_evicts_any_key_is_refused(redis_url: str) -> None:
     finally:
         await link.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
         await link.close()
+
+
+async def test_a_server_that_is_nearly_full_or_begins_to_evict_gets_nothing_more(redis_url: str) -> None:
+    link = RedisLink(Secret(redis_url))
+    bus = RedisStreams(link, "k", min_idle_ms=100)
+    await bus.ensure_groups(["db"])
+    try:
+        used = int((await link.info("memory"))["used_memory"])
+        await link.call("CONFIG", "SET", "maxmemory", int(used * 1.2))
+        with pytest.raises(BusUnavailable, match="maxmemory"):
+            await bus.append(SPOOL, 1, 0, entries(0, 1))
+        await link.call("CONFIG", "SET", "maxmemory", 0)
+        assert (await bus.append(SPOOL, 1, 0, entries(0, 1))).added == 1
+    finally:
+        await link.call("CONFIG", "SET", "maxmemory", 0)
+        await bus.close()

@@ -1,0 +1,31 @@
+"""A dispatcher as a process of its own: with Redis any number of them, on any number of hosts.
+
+SIGTERM ──► running deliveries end, the rest is given back at once ──► exit 0
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+
+from app.cli.event_bus import open_bus
+from config.logs import log
+from config.settings import Settings
+from dispatcher.main import Dispatcher
+from sql.stores import open_stores
+
+logger = logging.getLogger(__name__)
+
+
+async def dispatch(settings: Settings) -> int:
+    """Until SIGTERM. Raises ConfigError for unknown backends and for a Redis that must not be used."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(open_bus(settings))
+        stores = open_stores(settings)
+        stack.push_async_callback(stores.close)
+        await Dispatcher(settings, bus, stores).run(stop)
+    log(logger, logging.INFO, "dispatcher stopped")
+    return 0
