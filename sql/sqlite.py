@@ -27,7 +27,6 @@ _CHUNK_ROWS: Final = 256
 _BUSY_SHARE: Final = 0.8  # SQLite stops waiting for a lock before we stop waiting for SQLite, and says what it was
 # Processes that turn a new file to WAL at the same moment may trip over each other's journal (IOERR_DELETE_NOENT).
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
-_OPENINGS: Final = 5
 _OLDEST: Final = (3, 38)  # RETURNING is of 3.35, ->> of 3.38
 
 
@@ -73,21 +72,36 @@ class SqliteDatabase(LinkedDatabase):
             raise StoreUnavailable(f"{self.path.name}: still busy after {timeout_s:g} s; try again") from None
 
     async def _open(self, *, read_only: bool) -> "_SqliteLink":
-        connection = aiosqlite.Connection(lambda: _connect(self.path, self._timeout_ms, read_only), _CHUNK_ROWS)
-        connection._thread.daemon = True  # a process that forgot to close must still be able to end
+        connection = _Connection(lambda: _connect(self.path, self._timeout_ms, read_only), self._farewells)
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 await connection
         except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
             raise translated(error, self.path) from error
-        return _SqliteLink(connection, self.path, self._farewells)
+        return _SqliteLink(connection, self.path)
+
+
+class _Connection(aiosqlite.Connection):
+    """Whose end can be waited for, also when it was given up while it was being opened."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection], farewells: set[asyncio.Future[Any]]) -> None:
+        super().__init__(connector, _CHUNK_ROWS)
+        self._thread.daemon = True  # a process that forgot to close must still be able to end
+        self._farewells = farewells
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Closes on the connection's own thread, after what runs there."""
+        farewell = super().stop()
+        if farewell is not None:
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+        return farewell
 
 
 class _SqliteLink:
-    def __init__(self, connection: aiosqlite.Connection, path: Path, farewells: set[asyncio.Future[Any]]) -> None:
+    def __init__(self, connection: _Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._farewells = farewells
         self.timeout_s = 0.0
         self.is_open = True
 
@@ -119,10 +133,7 @@ class _SqliteLink:
         if self.is_open:
             self.is_open = False
             self._connection._conn.interrupt()
-            farewell = self._connection.stop()
-            if farewell is not None:
-                self._farewells.add(farewell)
-                farewell.add_done_callback(self._farewells.discard)
+            self._connection.stop()
 
     async def _run(self, text: str, params: Params) -> int:
         cursor = await self._answer(lambda: self._connection.execute(text, params))
@@ -150,14 +161,14 @@ def _connect(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection
         raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take their mode from it
-    for _ in range(_OPENINGS - 1):
+    until = time.monotonic() + timeout_ms / 1000 * _BUSY_SHARE
+    while True:
         try:
             return _prepared(path, timeout_ms, read_only)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
+            if error.sqlite_errorcode & 0xFF not in _PASSING or time.monotonic() > until:
                 raise
-            time.sleep(0.02)
-    return _prepared(path, timeout_ms, read_only)
+        time.sleep(0.02)
 
 
 def _prepared(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection:

@@ -17,6 +17,7 @@ from tests.support import rows
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually_async
 
+pytestmark = pytest.mark.xdist_group("a PostgreSQL of its own")
 SLEEP = compile_statement("sleep", "SELECT 1 AS one", "SELECT pg_sleep(:seconds) AS slept")
 
 

@@ -55,7 +55,7 @@ async def test_reading_goes_on_while_somebody_writes(sqlite_stores: Stores) -> N
 
 
 async def test_another_process_that_holds_the_lock_too_long_is_told_of(sqlite_stores: Stores, tmp_path: Path) -> None:
-    impatient = SqliteDatabase(tmp_path / "llm-proxy.db", timeout_ms=200)
+    impatient = SqliteDatabase(tmp_path / "llm-proxy.db", timeout_ms=1000)
     other = sqlite3.connect(tmp_path / "llm-proxy.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -69,8 +69,9 @@ async def test_another_process_that_holds_the_lock_too_long_is_told_of(sqlite_st
 
 
 async def test_waiting_for_the_writer_has_an_end(sqlite_stores: Stores, tmp_path: Path) -> None:
-    impatient = SqliteDatabase(tmp_path / "llm-proxy.db", timeout_ms=150)
+    impatient = SqliteDatabase(tmp_path / "llm-proxy.db", timeout_ms=500)
 
+    await impatient.ping()
     async with impatient.transaction():
         with pytest.raises(StoreUnavailable, match="still busy"):
             await projects.create(impatient, rows.project())

@@ -76,12 +76,12 @@ class PostgresServer:
         self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
         eventually(self._answers, within_s=30)
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Ends sessions at once, as an operator's restart does."""
         if self._process:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
 
     def freeze(self, *, is_frozen: bool) -> None:
         """The server and all its sessions stop answering without hanging up."""
@@ -92,7 +92,7 @@ class PostgresServer:
             os.kill(pid, signal.SIGSTOP if is_frozen else signal.SIGCONT)
 
     def remove(self) -> None:
-        self.stop()
+        self.stop(signal.SIGQUIT)  # without writing out what is thrown away
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
