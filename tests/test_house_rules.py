@@ -45,7 +45,10 @@ HOMES = {
     "uvloop": ("app/",),
     "yaml": ("config/", "app/demo/"),
     "yarl": ("app/upstreams/",),
-    "zstandard": ("bus/", "admin/bodies.py"),
+    "google": ("dispatcher/backends/otlp",),  # protobuf, under what opentelemetry-proto generates
+    "obstore": ("dispatcher/backends/s3",),
+    "opentelemetry": ("dispatcher/backends/otlp",),
+    "zstandard": ("bus/", "admin/bodies.py", "dispatcher/backends/s3"),
 }
 """Third parties (and sqlite3), and the beginnings of the paths that may import them."""
 
