@@ -17,7 +17,7 @@ from config.clock import Clock, SystemClock
 from config.errors import ConfigError
 from config.logs import log
 from config.settings import Settings
-from dispatcher.backends import otlp, webhook
+from dispatcher.backends import helicone, langfuse, lunary, otlp, webhook
 from dispatcher.backends.base import Backend
 from dispatcher.backends.database import DatabaseBackend
 from dispatcher.backends.file import FileBackend
@@ -58,6 +58,9 @@ BACKENDS: Final[dict[str, Build]] = {
     "file": _file,
     "webhook": _from_settings(webhook.build),
     "otlp": _from_settings(otlp.build),
+    "langfuse": _from_settings(langfuse.build),
+    "helicone": _from_settings(helicone.build),
+    "lunary": _from_settings(lunary.build),
 }
 
 

@@ -25,6 +25,8 @@ class Seen(Struct, frozen=True):
     said: Said
 
 
+_PARAMETER: Final = "gen_ai.request."
+_MODEL: Final = "gen_ai.request.model"
 _OPERATIONS: Final = (
     ("/chat/completions", "chat"),
     ("/messages", "chat"),
@@ -81,6 +83,12 @@ def attributes(seen: Seen, *, with_bodies: bool) -> Iterator[tuple[str, Value]]:
         value = value_of(seen)
         if value is not None and value != "" and value != []:
             yield name, value
+
+
+def parameters(seen: Seen) -> dict[str, Value]:
+    """Of the call: temperature, max_tokens and the like, by their names in the conventions."""
+    told = ((name, value_of(seen)) for name, value_of in _FACTS if name.startswith(_PARAMETER) and name != _MODEL)
+    return {name.removeprefix(_PARAMETER): value for name, value in told if value is not None and value != []}
 
 
 def _from_event(value_of: Callable[[ExchangeFinished], Value | None]) -> Callable[[Seen], Value | None]:

@@ -110,7 +110,8 @@ class _Round:
         return len(self._failures) >= max(_FAILURES, self._limits.at_once)
 
     def _untried(self) -> Retry:
-        if not self._has_failed():
+        """A service that was too slow is asked again at once: what it did take is progress."""
+        if not self._has_failed() or asyncio.get_running_loop().time() >= self._until:
             return _OUT_OF_TIME
         last = self._failures[-1]
         return Retry(f"not sent: {last.reason}", last.after_ms if isinstance(last, Retry) else None)

@@ -20,6 +20,7 @@ from tests.dispatcher.scripted import delivered, feed, group_of, make_event
 from tests.support.waiting import eventually_async
 
 DAY_MS = 86_400_000
+KEYS = ("webhook_secret", "langfuse_public_key", "langfuse_secret_key", "helicone_api_key", "lunary_api_key")
 
 
 class HeldClock:
@@ -45,7 +46,7 @@ def test_the_files_path_alone_turns_the_file_on() -> None:
 
 
 def test_every_backend_is_built_under_its_own_name(tmp_path: Path, sqlite_stores: Stores) -> None:
-    keys = {name: Secret("key") for name in ("webhook_secret",)}
+    keys = {name: Secret("key") for name in KEYS}
     urls = {"webhook_url": Secret("https://hooks.example/"), "otlp_endpoint": "http://collector.example:4318"}
     path = str(tmp_path / "x.jsonl")
     settings = quick(tmp_path, dispatcher_backends=tuple(BACKENDS), file_event_log=path, **keys, **urls)

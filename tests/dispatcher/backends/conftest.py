@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.helicone_server import Helicone
+from tests.support.langfuse_server import Langfuse
+from tests.support.lunary_server import Lunary
 from tests.support.otlp_server import Collector
 from tests.support.upstream import running_upstream
 from tests.support.webhook_server import WebhookReceiver
@@ -19,3 +22,21 @@ def receiver() -> Iterator[WebhookReceiver]:
 def collector() -> Iterator[Collector]:
     with running_upstream() as upstream:
         yield Collector(upstream, "/v1/traces")
+
+
+@pytest.fixture
+def langfuse() -> Iterator[Langfuse]:
+    with running_upstream() as upstream:
+        yield Langfuse(upstream, "/base/api/public/otel/v1/traces")
+
+
+@pytest.fixture
+def helicone() -> Iterator[Helicone]:
+    with running_upstream() as upstream:
+        yield Helicone(upstream, "/custom/v1/log")
+
+
+@pytest.fixture
+def lunary() -> Iterator[Lunary]:
+    with running_upstream() as upstream:
+        yield Lunary(upstream, "/v1/runs/ingest")

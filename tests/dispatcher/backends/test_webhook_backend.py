@@ -164,11 +164,12 @@ async def test_any_other_body_of_a_yes_is_a_yes(
 
 async def test_a_slow_receiver_makes_progress_within_each_delivery(receiver: WebhookReceiver) -> None:
     async def slow(received: object, wire: object) -> None:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         await WebhookReceiver.behave(receiver, received, wire)  # type: ignore[arg-type]
 
     receiver.behave = slow  # type: ignore[method-assign]
-    backend = build(settings(receiver, webhook_batch_size=1, dispatcher_timeout_ms=500))
+    backend = build(settings(receiver, webhook_batch_size=1, dispatcher_timeout_ms=2000))
+    await backend.open()
     batch = [delivered(make_event(number)) for number in range(40)]
 
     outcomes = await backend.deliver(batch)
