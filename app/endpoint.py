@@ -62,7 +62,7 @@ class Endpoint:
         exchange.sent_path = _path(scope)
         exchange.query = scope["query_string"]
         exchange.request_id = _given(exchange, b"x-request-id", _REQUEST_ID) or exchange.event_id
-        exchange.traceparent = _given(exchange, b"traceparent", _TRACEPARENT) or f"00-{token_hex(16)}-{token_hex(8)}-01"
+        exchange.traceparent = _given(exchange, b"traceparent", _TRACEPARENT) or _new_traceparent()
         exchange.client_ip = self._client_ip(scope, headers)
         exchange.reply = AsgiReply(send)
         exchange.body = RequestBody(
@@ -100,6 +100,11 @@ class Endpoint:
             return peer
         forwarded = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
         return client_address(peer, forwarded, self._trusted)
+
+
+def _new_traceparent() -> str:
+    random = token_hex(24)
+    return f"00-{random[:32]}-{random[32:]}-01"
 
 
 def _path(scope: dict[str, Any]) -> str:

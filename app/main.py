@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.children import die_with_parent
 from app.endpoint import Endpoint
+from app.front import Front
 from app.health import Health
 from app.lookups import Lookups
 from app.metrics import Metrics
@@ -61,8 +62,10 @@ class Worker:
         self._name = new_id()
         self._metrics_folder = metrics_folder(settings)
 
-    def app(self) -> Starlette:
-        return Starlette(lifespan=self._lifespan)
+        self._front = Front(Starlette(lifespan=self._lifespan), settings.metrics_path)
+
+    def app(self) -> Front:
+        return self._front
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -85,6 +88,7 @@ class Worker:
             manage_stores = open_stores(self._settings)  # a pool of its own: bulk work there must not starve the proxy
             stack.push_async_callback(manage_stores.close)
             app.router.routes[:] = self._routes(endpoint, health, manage_stores)
+            self._front.endpoint = endpoint
             _on_stop_signal(lambda: _drain(endpoint, health))
             await stack.enter_async_context(
                 _running(lookups.follow_changes(), counts.flush_regularly(), self._report(spool, lookups))
@@ -135,7 +139,7 @@ class Worker:
             Route("/live", health.live),
             *self._metrics_routes(),
             *self._extra_routes(stores),
-            Route("/{path:path}", endpoint),  # the proxy itself: last, and everything that is left
+            Route("/{path:path}", endpoint),  # last, and everything that is left
         ]
 
     def _metrics_routes(self) -> list[Route]:
@@ -163,9 +167,7 @@ class Worker:
         self._metrics.gauge("llm_proxy_spool_bytes", stats.bytes)
 
 
-def build_app(
-    settings: Settings, extra_routes: Callable[[Stores], Sequence[BaseRoute]] = lambda stores: ()
-) -> Starlette:
+def build_app(settings: Settings, extra_routes: Callable[[Stores], Sequence[BaseRoute]] = lambda stores: ()) -> Front:
     """The proxy as an ASGI app. `extra_routes` are put before the proxy's own; the CLI composes /manage in."""
     return Worker(settings, extra_routes).app()
 

@@ -7,10 +7,10 @@ its own behind a bounded queue, so that a full pipe never holds up the loop; wha
 import atexit
 import contextlib
 import logging
-import logging.handlers
 import os
-import queue
+import threading
 import time
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -19,51 +19,71 @@ from config.secret import MASK, Secret
 from config.settings import Settings
 
 _QUEUE_LINES = 10_000  # about 3 MB of lines; beyond it lines are dropped and counted
+_LINES_AT_ONCE = 1000
+_GATHER_S = 0.02  # how long lines are gathered before they are written
 _STDERR = 2
 _END_S = 2.0  # what is left to write at exit may take this long
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-class _DroppingHandler(logging.handlers.QueueHandler):
-    dropped = 0
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Leaves the traceback to the formatter; the text is made now, while its arguments are what they were."""
-        record.msg, record.args = record.getMessage(), None
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            type(self).dropped += 1
-
-
-class _Listener(logging.handlers.QueueListener):
-    """Writes to stderr without a lock that the end of the process would wait for: when nobody reads our stderr any
-    more, its thread stands still, and nothing else does.
+class _Lines(logging.Handler):
+    """Takes records without waiting. A thread writes them, many at once: a hand-over for every line would cost a busy
+    loop more than everything else about it. It takes no lock that the end of the process would wait for: when nobody
+    reads our stderr any more, that thread stands still, and nothing else does.
     """
 
-    def __init__(self, lines: "queue.Queue[logging.LogRecord | None]", formatter: logging.Formatter) -> None:
-        super().__init__(lines)
-        self._lines = lines
-        self._formatter = formatter
+    dropped = 0
 
-    def handle(self, record: logging.LogRecord) -> None:
-        line = self._formatter.format(record).encode("utf-8", "backslashreplace") + b"\n"
-        with contextlib.suppress(OSError):  # nobody is there to be told
-            while line:
-                line = line[os.write(_STDERR, line) :]
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._records: deque[logging.LogRecord] = deque()
+        self._has_some = threading.Event()
+        self._is_ending = False
+        self._thread = threading.Thread(target=self._write_all, name="log-lines", daemon=True)
+        self._thread.start()
 
-    def enqueue_sentinel(self) -> None:
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=_END_S)
+    def createLock(self) -> None:
+        self.lock = None  # a deque's append is atomic
 
-    def stop(self) -> None:
-        self.enqueue_sentinel()
-        if self._thread is not None:
-            self._thread.join(_END_S)
-            self._thread = None
+    def emit(self, record: logging.LogRecord) -> None:
+        """The text is made now, while its arguments are what they were; the formatting is the thread's."""
+        if len(self._records) >= _QUEUE_LINES:
+            type(self).dropped += 1
+            return
+        record.msg, record.args = record.getMessage(), None
+        self._records.append(record)
+        if not self._has_some.is_set():
+            self._has_some.set()
+
+    def end(self) -> None:
+        """Writes what is left, if that goes quickly."""
+        self._is_ending = True
+        self._has_some.set()
+        self._thread.join(_END_S)
+
+    def _write_all(self) -> None:
+        while not self._is_ending:
+            self._has_some.wait()
+            if not self._is_ending:
+                time.sleep(_GATHER_S)
+            self._has_some.clear()
+            self._write_what_is_there()
+
+    def _write_what_is_there(self) -> None:
+        while self._records:
+            count = min(len(self._records), _LINES_AT_ONCE)
+            text = b"".join(self._line(self._records.popleft()) for _ in range(count))
+            with contextlib.suppress(OSError):  # nobody is there to be told
+                while text:
+                    text = text[os.write(_STDERR, text) :]
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        try:
+            text = self.format(record)
+        except Exception as error:  # a value that cannot be shown must not end all logging
+            text = f"a line of {record.name} cannot be formatted: {error!r}"
+        return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 class JsonFormatter(logging.Formatter):
@@ -100,13 +120,10 @@ class ConsoleFormatter(logging.Formatter):
 
 def set_up_logs(settings: Settings, service: str) -> None:
     """Once per process, before the first line. `service` is server, keeper, admin, ..."""
-    formatter = JsonFormatter(service) if settings.log_format == "json" else ConsoleFormatter()
-    lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_QUEUE_LINES)
-    listener = _Listener(lines, formatter)
-    listener.start()
-    atexit.register(listener.stop)
+    lines = _Lines(JsonFormatter(service) if settings.log_format == "json" else ConsoleFormatter())
+    atexit.register(lines.end)
     root = logging.getLogger()
-    root.handlers[:] = [_DroppingHandler(lines)]
+    root.handlers[:] = [lines]
     root.setLevel(_LEVELS[settings.log_level])
     for chatty in ("httpx", "httpcore", "asyncio", "granian", "_granian"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
@@ -120,7 +137,7 @@ def log(logger: logging.Logger, level: int, message: str, **fields: object) -> N
 
 def dropped_lines() -> int:
     """Lines of this process that found the queue full."""
-    return _DroppingHandler.dropped
+    return _Lines.dropped
 
 
 def _on_one_line(value: object) -> str:

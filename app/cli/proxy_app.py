@@ -14,10 +14,10 @@ from config.logs import set_up_logs
 from config.settings import Settings
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from app.front import Front
 
 
-def load() -> "Starlette":
+def load() -> "Front":
     """Granian calls it in each worker it forks. Exits with 2 when the configuration cannot be used."""
     die_with_parent()
     multiprocessing.util.Finalize(
@@ -31,7 +31,7 @@ def load() -> "Starlette":
         sys.exit(tell(error))
 
 
-def compose(settings: Settings) -> "Starlette":
+def compose(settings: Settings) -> "Front":
     """Raises ConfigError."""
     from starlette.routing import BaseRoute
 

@@ -1,16 +1,17 @@
 """One proxy worker under Granian, as `llm-proxy server` runs it, without supervisor, keeper and admin."""
 
 from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
-from starlette.applications import Starlette
 
-from config.addresses import parse
+from app.front import Front
 from app.main import build_app
+from config.addresses import parse
 from config.load import load_settings
 from config.logs import set_up_logs
 
 
-def create() -> Starlette:
+def create() -> Front:
     settings = load_settings()
     set_up_logs(settings, "server")
     return build_app(settings)
@@ -24,10 +25,10 @@ def main() -> None:
         factory=True,
         address=address.host,
         port=address.port,
-        interface="asgi",
+        interface=Interfaces.ASGI,
         workers=settings.workers,
-        loop="uvloop",
-        http="1",
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
         websockets=False,
         respawn_failed_workers=True,
         respawn_interval=0.1,
