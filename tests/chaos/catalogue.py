@@ -1,0 +1,15 @@
+"""All kinds of faults that there are, by name."""
+
+from tests.chaos.fault import Kind
+from tests.chaos.faults import backends, clients, damage, kills, room
+
+KINDS: dict[str, Kind] = {
+    found.name: found
+    for module in (kills, clients, backends, damage, room)
+    for found in vars(module).values()
+    if isinstance(found, Kind)
+}
+
+
+def kinds_for(shape: str) -> list[Kind]:
+    return [kind for kind in KINDS.values() if shape in kind.shapes]

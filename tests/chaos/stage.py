@@ -1,0 +1,243 @@
+"""Everything a round needs, started for real: upstream, databases, the whole `llm-proxy server`, and the load.
+
+load generator ──► server (workers ──► spools ──► keeper: relay, log, dispatcher) ──► file, database
+                      └──► mock upstream                              the nemesis breaks any of it, by pid
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import yaml
+
+from bus.errors import BusUnavailable
+from bus.inspection import Inspection, KeeperStats
+from config.load import load_settings
+from config.settings import Settings
+from sql import migrate
+from sql.stores import open_stores
+from tests.chaos.arrivals import Arrivals, DatabaseArrivals, FileArrivals, Outstanding
+from tests.chaos.calls import chat
+from tests.chaos.disks import Disks, mounted
+from tests.chaos.evidence import Diary
+from tests.chaos.nemesis_calls import OpenStream, ask, cuts_in_file, with_model
+from tests.chaos.processes import Process, python
+from tests.chaos.shapes import Shape
+from tests.support.llm_proxy import COMMAND, Server, clean_environment, is_ready
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import free_port, make_project, make_token
+from tests.support.waiting import eventually
+
+BOTH = ("database", "file")
+_UP_S = 40.0
+_TICK_S = 0.05
+
+
+class Stage:
+    def __init__(self, shape: Shape, folder: Path, *, seed: int, per_second: float, connections: int = 8) -> None:
+        self.shape, self.folder, self.seed = shape, folder, seed
+        self.out = folder / "out"
+        self.disks = Disks(data=folder / "data", databases=folder / "databases")
+        self.port, self.admin_port, self._upstream_port = free_port(), free_port(), free_port()
+        self.upstream_pace = (per_second, connections)
+        self.more_environ: dict[str, str] = {}
+        self.postgres: PostgresServer | None = None
+        self.database_url = ""
+        self.server_process: Process | None = None
+        self._tickers: list[Callable[[], None]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._set_up(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.environ())
+
+    def environ(self) -> dict[str, str]:
+        database = {"DB_DRIVER": "postgres", "DATABASE_URL": self.database_url} if self.database_url else {}
+        return clean_environment(
+            ENV=os.devnull,
+            MANAGEMENT_TOKEN="chaos-management-token-of-this-round",
+            LISTEN_ADDR=f"127.0.0.1:{self.port}",
+            ADMIN_UI_LISTEN_ADDR=f"127.0.0.1:{self.admin_port}",
+            DATA_DIR=str(self.disks.data),
+            DATABASE_PATH=str(self.disks.databases / "llm-proxy.db"),
+            FILE_EVENT_LOG=str(self.out / "events.jsonl"),
+            API_CONFIG_PATH=str(self.folder / "providers.yaml"),
+            PYTHONPATH=str(Path(__file__).with_name("stepped_clock")),
+            CHAOS_CLOCK=str(self.folder / "clock"),
+            **{**self.shape.settings(), **database, **self.more_environ},
+        )
+
+    def start_server(self) -> None:
+        """And waits until it serves and its keeper answers."""
+        self.server_process = Process([COMMAND, "server"], log=self.folder / "server.log", environ=self.environ())
+        self.server = Server(self.folder, self.server_process.started)
+        eventually(self._is_up, within_s=_UP_S)
+
+    @property
+    def running(self) -> Process:
+        assert self.server_process
+        return self.server_process
+
+    def _is_up(self) -> bool:
+        assert self.running.started.poll() is None, (self.folder / "server.log").read_text()[-3000:]
+        return is_ready(self.url) and self.stats() is not None
+
+    def _look(self) -> bool:
+        if stats := self.stats():
+            self._looked = stats
+        return stats is not None
+
+    def stats(self) -> KeeperStats | None:
+        """None while no keeper answers."""
+        with suppress(BusUnavailable):
+            return asyncio.run(Inspection(self.disks.data / "keeper.sock").stats())
+        return None
+
+    def pid(self, name: str) -> int:
+        """The main process of one kind; waits until there is one."""
+        return self.pids(name)[0]
+
+    def pids(self, name: str, *, at_least: int = 1) -> list[int]:
+        eventually(lambda: len(self.server.pids(name)) >= at_least, within_s=15)
+        return self.server.pids(name)
+
+    def workers(self) -> list[int]:
+        """All of them; waits until they are complete."""
+        return self.pids("proxy", at_least=1 + self.shape.workers)[1:]
+
+    def start_load(self) -> None:
+        per_second, connections = self.upstream_pace
+        load = {
+            "folder": str(self.folder), "port": self.port, "token": self.token, "seed": self.seed,
+            "per_second": per_second, "connections": connections,
+        }  # fmt: skip
+        argv = python("tests.chaos.loadgen", msgspec.json.encode(load).decode())
+        self.load = Process(argv, log=self.folder / "load.log")
+        self._stack.callback(self.load.kill)
+        eventually(lambda: self.outstanding.look() and self.outstanding.acked > 20, within_s=20)
+
+    @contextmanager
+    def ticking(self, act: Callable[[], None]) -> Iterator[None]:
+        """`act` is done again and again while the fault lasts."""
+        self._tickers.append(act)
+        try:
+            yield
+        finally:
+            self._tickers.remove(act)
+
+    def hold(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            for act in self._tickers:
+                act()
+            time.sleep(min(_TICK_S, left))
+
+    def admitted(self) -> int:
+        """Events that the ledger says are lost; waits for the keeper to answer."""
+        eventually(lambda: self._look(), within_s=15)
+        return admitted(self._looked)
+
+    def call(self, *, size: int = 200, model: str = "") -> int:
+        """The status of one more call; 0 when no whole reply came."""
+        call = chat(self.token, f"nemesis-{uuid.uuid4().hex}-", size=size)
+        return ask(self.port, with_model(call, model) if model else call, self.diary)
+
+    def open_stream(self) -> OpenStream:
+        call = chat(self.token, f"open-{uuid.uuid4().hex}", streamed=True, directions="chunks=600;gap_ms=50")
+        return OpenStream(self.port, call, self.diary)
+
+    def cuts_in_file(self, request_ids: set[str]) -> dict[str, list[str]]:
+        return cuts_in_file(self.out, request_ids)
+
+    def run_ours(self, *arguments: str) -> tuple[int, str]:
+        """Another process of the program beside the server: its exit code and all that it said."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "app.cli.main", *arguments],
+            cwd=self.folder, env=self.environ(), capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def _set_up(self, stack: ExitStack) -> None:
+        self.out.mkdir(parents=True)
+        (self.folder / "clock").write_bytes(bytes(8))
+        if self.shape.on_small_disks:
+            stack.enter_context(mounted(self.disks))
+        self.disks.data.mkdir(exist_ok=True)
+        self.disks.databases.mkdir(exist_ok=True)
+        if self.shape.on_postgres:
+            self.postgres = PostgresServer()
+            stack.callback(self.postgres.remove)
+            self.database_url = self.postgres.create_database()
+        (self.folder / "providers.yaml").write_text(yaml.safe_dump(_providers(self._upstream_port)))
+        self.upstream = Process(
+            python("tests.chaos.mock_upstream", str(self._upstream_port)), log=self.folder / "upstream.log"
+        )
+        stack.callback(lambda: self.upstream.kill())
+        self.token = asyncio.run(_seed(self.settings))
+        self.diary = stack.enter_context(Diary(self.folder, "nemesis"))
+        self.outstanding = Outstanding(self.folder, self._arrivals())
+        stack.callback(self._kill_server)
+        self.start_server()
+
+    def _kill_server(self) -> None:
+        if self.server_process:
+            self.server_process.kill()
+
+    def restart_with(self, **environ: str) -> None:
+        """SIGTERM, and up again with other settings; without any, with the round's own."""
+        self.running.stop()
+        self.more_environ = environ
+        self.start_server()
+
+    def _arrivals(self) -> dict[str, Arrivals]:
+        where = self.database_url or self.disks.databases / "records.db"
+        return {"database": DatabaseArrivals(where), "file": FileArrivals(self.out)}
+
+
+def admitted(stats: KeeperStats) -> int:
+    """What the ledger says is lost."""
+    return sum(stats.relay["dropped"].values()) + int(stats.relay["lost"]) + int(stats.relay["unrecoverable"])
+
+
+def _providers(port: int) -> dict[str, Any]:
+    api = {
+        "base_url": f"http://127.0.0.1:{port}",
+        "dialect": "openai",
+        "allowed_methods": ["GET", "POST"],
+        "allowed_endpoints": ["/v1/chat"],
+        "timeouts": {"connect": "2s", "response_header": "3s", "idle": "3s"},
+    }
+    return {"default_api": "openai", "apis": {"openai": api}}
+
+
+async def _seed(settings: Settings) -> str:
+    """A project with a token, made before the server is up. Returns the token."""
+    stores = open_stores(settings)
+    try:
+        await migrate.up(stores)
+        project_id = await make_project(stores, "chaos")
+        return (await make_token(stores, project_id))[1]
+    finally:
+        await stores.close()
