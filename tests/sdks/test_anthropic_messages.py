@@ -6,6 +6,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import MessageParam, ToolParam
 
+from bus.event import Usage
 from tests.sdks import anthropic_replies as claude
 from tests.sdks.records import Records
 from tests.sdks.script import answers, named_events, sent_json, streams
@@ -91,6 +92,20 @@ def test_the_streaming_helper_gives_text_and_the_final_message(
     assert words == ["Grü", "ezi"]
     assert (final.id, final.usage.output_tokens) == (claude.MESSAGE_ID, 15)
     records.tell(model="claude-sonnet-5", usage=claude.COUNTED, response_id=claude.MESSAGE_ID, streamed=True)
+
+
+def test_thinking_is_counted_apart_from_what_was_said(
+    anthropic_client: Anthropic, upstream: Upstream, records: Records
+) -> None:
+    usage = {"input_tokens": 25, "output_tokens": 15, "output_tokens_details": {"thinking_tokens": 6}}
+    answers(upstream, MESSAGES, claude.message(claude.text("Hi"), usage=usage))
+
+    reply = anthropic_client.messages.create(**CALL)
+
+    assert reply.usage.output_tokens_details is not None
+    assert reply.usage.output_tokens_details.thinking_tokens == 6
+    expected = Usage(input=25, output=9, reasoning=6)
+    records.tell(model="claude-sonnet-5", usage=expected, response_id=claude.MESSAGE_ID)
 
 
 def test_tool_use_passes_whole_and_streamed(anthropic_client: Anthropic, upstream: Upstream) -> None:
