@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from admin.assets import PREFIX
 from admin.door import Door
 from admin.health import Health
-from admin.pages import api_keys, audit, overview, preferences, projects, requests, signing, tokens
+from admin.pages import api_keys, audit, overview, preferences, projects, requests, revoking, signing, tokens
 from admin.parts import Parts
 
 
@@ -34,15 +34,15 @@ def admin_routes(parts: Parts, door: Door, health: Health) -> Sequence[BaseRoute
         door.change("/admin/projects/{project_id}/switch", projects.switch),
         door.change("/admin/projects/{project_id}/keys", api_keys.add),
         door.change("/admin/projects/{project_id}/keys/{key_id}/remove", api_keys.remove),
-        door.page("/admin/projects/{project_id}/revoke-all", tokens.ask_revoke_all),
-        door.change("/admin/projects/{project_id}/revoke-all", tokens.revoke_all_of_project),
+        door.page("/admin/projects/{project_id}/revoke-all", revoking.ask_revoke_all),
+        door.change("/admin/projects/{project_id}/revoke-all", revoking.revoke_all_of_project),
         door.page("/admin/tokens", tokens.list_all),
         door.page("/admin/tokens/new", tokens.ask_new),
         door.change("/admin/tokens/new", tokens.create),
         door.page("/admin/tokens/{token_id}", tokens.show),
         door.change("/admin/tokens/{token_id}", tokens.save),
-        door.change("/admin/tokens/{token_id}/revoke", tokens.revoke),
-        door.change("/admin/tokens/{token_id}/reactivate", tokens.reactivate),
+        door.change("/admin/tokens/{token_id}/revoke", revoking.revoke),
+        door.change("/admin/tokens/{token_id}/reactivate", revoking.reactivate),
         door.page("/admin/audit", audit.list_all),
         door.page("/admin/help", preferences.show_help),
         door.change("/admin/preferences", preferences.save),

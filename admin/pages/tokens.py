@@ -1,4 +1,4 @@
-"""Tokens: list, make (shown once), show, change, revoke, reactivate; all of a project at once."""
+"""Tokens: list, make (shown once), show, change. How they end is in `revoking.py`."""
 
 from typing import Annotated, ClassVar
 
@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from admin.acts.errors import Invalid, NotFound, ProjectInactive
 from admin.acts.rules import MAX_REQUESTS
-from admin.acts.tokens import create_token, revoke_all, revoke_token, update_token
+from admin.acts.tokens import create_token, update_token
 from admin.forms import Filled, Form
 from admin.lists import CURSOR, PAGE_ROWS, Query, Whole, address, pager, read_choice, read_cursor
 from admin.pages.token_views import TokenView, token_view, token_views
@@ -136,19 +136,19 @@ async def _show_once(visit: Visit, row: TokenRow, token: str) -> Response:
         "tokens/created.html",
         "tokens/_created.html",
         status=201,
-        row=await _view(visit, row),
+        row=await view_of(visit, row),
         token=token,
         snippets=await snippets(visit.parts, row.project_id, token, visit.browser_url),
     )
 
 
 async def show(visit: Visit) -> Response:
-    row = await _token(visit)
+    row = await token_of(visit)
     return await _show(visit, row, {}, {})
 
 
 async def save(visit: Visit) -> Response:
-    row = await _token(visit)
+    row = await token_of(visit)
     filled = Filled(TokenEdit, visit.form)
     if not filled.errors and filled.form.duration not in {**DURATIONS, KEEP: None}:
         filled.errors["duration"] = "Choose one of the durations."
@@ -177,65 +177,10 @@ async def _show(visit: Visit, row: TokenRow, values: dict[str, str], errors: dic
         "tokens/show.html",
         "tokens/_edit_form.html",
         status=422 if errors else 200,
-        token=await _view(visit, row),
+        token=await view_of(visit, row),
         values={"max_requests": quota, "duration": KEEP, **values},
         errors=errors,
         durations={KEEP: "Keep as it is", **{key: label for key, (label, _) in DURATIONS.items()}},
-    )
-
-
-async def revoke(visit: Visit) -> Response:
-    row = await _token(visit)
-    if not visit.is_confirmed:
-        return visit.confirm(
-            question=f"Revoke {row.hint}?",
-            consequence="Programs that use this token are refused within a second. It can be made active again.",
-            button="Revoke token",
-            back=f"{LIST}/{row.id}",
-        )
-    await revoke_token(visit.parts.stores, visit.parts.clock, visit.actor(), row.id)
-    return await _changed(visit, "token_revoked")
-
-
-async def reactivate(visit: Visit) -> Response:
-    row = await _token(visit)
-    await update_token(visit.parts.stores, visit.parts.clock, visit.actor(), row.id, is_active=True)
-    return await _changed(visit, "token_reactivated")
-
-
-async def _changed(visit: Visit, notice: str) -> Response:
-    """In a list the row is renewed where it stands; elsewhere the token's own page is."""
-    row = await _token(visit)
-    if visit.asks_for("tr"):
-        return visit.show_change("tokens/_row.html", notice, token=await _view(visit, row))
-    return visit.done(f"{LIST}/{row.id}", notice)
-
-
-async def ask_revoke_all(visit: Visit) -> Response:
-    return await _ask_revoke_all(visit, {})
-
-
-async def revoke_all_of_project(visit: Visit) -> Response:
-    """Ends every program of a project at once, so the project's name has to be typed."""
-    project = await _project(visit)
-    if visit.form.get("name", "").strip() != project.name:
-        return await _ask_revoke_all(visit, {"name": "This is not the project's name."})
-    await revoke_all(visit.parts.stores, visit.parts.clock, visit.actor(), project.id)
-    return visit.done(f"/admin/projects/{project.id}", "tokens_revoked")
-
-
-async def _ask_revoke_all(visit: Visit, errors: dict[str, str]) -> Response:
-    project, now = await _project(visit), visit.parts.clock.now_ms()
-    on = visit.parts.stores.main
-    active = await tokens.count(on, project_id=project.id, is_active=True, is_expired=False, now_ms=now)
-    return visit.show(
-        "tokens/revoke_all.html",
-        "tokens/_revoke_all_form.html",
-        status=422 if errors else 200,
-        project=project,
-        active=active,
-        values=visit.form,
-        errors=errors,
     )
 
 
@@ -249,20 +194,13 @@ async def _choices(visit: Visit, also: str = "") -> list[ProjectRow]:
     return rows
 
 
-async def _view(visit: Visit, row: TokenRow) -> TokenView:
+async def view_of(visit: Visit, row: TokenRow) -> TokenView:
     names = await projects.names(visit.parts.stores.main, [row.project_id])
     return token_view(row, names.get(row.project_id, ""), visit.parts.clock.now_ms())
 
 
-async def _token(visit: Visit) -> TokenRow:
+async def token_of(visit: Visit) -> TokenRow:
     row = await tokens.get(visit.parts.stores.main, visit.path_id("token_id"))
     if row is None:
         raise NotFound("token")
-    return row
-
-
-async def _project(visit: Visit) -> ProjectRow:
-    row = await projects.get(visit.parts.stores.main, visit.path_id("project_id"))
-    if row is None:
-        raise NotFound("project")
     return row

@@ -23,18 +23,13 @@ _ARGS = ["--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars", "--fon
 _TELL_VIOLATIONS = """
 addEventListener('securitypolicyviolation', e => console.error(`CSP ${e.violatedDirective} ${e.blockedURI}`))
 """
+# Left by `_exit`: a thread of Granian that meets the interpreter while it is taken down aborts the process at times.
 _SERVE = """
-import asyncio, signal, sys
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
+import asyncio, os, sys
 from admin.main import create_app
-async def main():
-    where = dict(address="127.0.0.1", port=int(sys.argv[1]))
-    server = Server(create_app(), **where, interface=Interfaces.ASGI, http=HTTPModes.http1)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    await server.serve()
-asyncio.run(main())
+from app.cli.in_process import serve_app
+from config.addresses import Address
+os._exit(asyncio.run(serve_app(create_app(), Address("127.0.0.1", int(sys.argv[1])))))
 """
 
 
