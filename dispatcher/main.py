@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,6 @@ from config.clock import Clock, SystemClock
 from config.errors import ConfigError
 from config.logs import log
 from config.settings import Settings
-from dispatcher.backends import helicone, langfuse, lunary, otlp, webhook
 from dispatcher.backends.base import Backend
 from dispatcher.backends.database import DatabaseBackend
 from dispatcher.backends.file import FileBackend
@@ -49,18 +49,25 @@ def _file(settings: Settings, stores: Stores) -> Backend:
     return FileBackend(Path(settings.file_event_log))
 
 
-def _from_settings(build: Callable[[Settings], Backend]) -> Build:
-    return lambda settings, stores: build(settings)
+def _on_demand(module: str) -> Build:
+    """Imported when it is configured: HTTP, protobuf and object stores cost a keeper 12 to 30 MB."""
+
+    def build(settings: Settings, stores: Stores) -> Backend:
+        backend: Backend = import_module(f"dispatcher.backends.{module}").build(settings)
+        return backend
+
+    return build
 
 
 BACKENDS: Final[dict[str, Build]] = {
     "database": _database,
     "file": _file,
-    "webhook": _from_settings(webhook.build),
-    "otlp": _from_settings(otlp.build),
-    "langfuse": _from_settings(langfuse.build),
-    "helicone": _from_settings(helicone.build),
-    "lunary": _from_settings(lunary.build),
+    "webhook": _on_demand("webhook"),
+    "otlp": _on_demand("otlp"),
+    "langfuse": _on_demand("langfuse"),
+    "helicone": _on_demand("helicone"),
+    "lunary": _on_demand("lunary"),
+    "s3": _on_demand("s3"),
 }
 
 

@@ -19,14 +19,14 @@ import httpx
 from msgspec import Struct
 
 from config.clock import Clock, SystemClock
-from config.secret import MASK, Secret
+from config.secret import Secret
 from dispatcher.backends.base import Outcome, Permanent, Retry, Unknown
+from dispatcher.backends.excerpts import excerpt
 from dispatcher.bodies import decoded
 
 MISCONFIGURED: Final = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 411, 414, 415, 421, 426, 431, 451})
 _BUSY: Final = frozenset({408, 425, 429, 503})
 _ANSWER_BYTES: Final = 1024 * 1024  # the results of the largest batch fit; what is longer is not read on
-_EXCERPT_CHARS: Final = 200
 _CONNECT_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 30.0  # below what load balancers close at, so that few requests meet a closed connection
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -69,7 +69,7 @@ class Endpoint:
         self._url = httpx.URL(url)
         self._host = self._url.netloc.decode("ascii")
         self._headers = {"accept-encoding": "identity", "user-agent": "llm-proxy", **headers}
-        self._secrets = [secret.reveal() for secret in secrets if secret]
+        self._secrets = secrets
         self._fixed_by = fixed_by
         self._timeout = httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))
         self._limits = httpx.Limits(
@@ -110,11 +110,8 @@ class Endpoint:
         return self._meaning(response, body, is_alone=is_alone)
 
     def excerpt(self, text: str) -> str:
-        """What the other side said, on one line, short and without the secrets that it may have repeated."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        return line[:_EXCERPT_CHARS]
+        """What the other side said, without the secrets of this endpoint."""
+        return excerpt(text, self._secrets)
 
     async def _exchange(self, content: bytes, headers: Mapping[str, str]) -> tuple[httpx.Response, bytes]:
         async with self.open().stream("POST", self._url, content=content, headers=dict(headers)) as response:

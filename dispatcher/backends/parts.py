@@ -15,7 +15,7 @@ from config.settings import Settings
 from dispatcher.backends.base import Delivered, Outcome, Retry, Unknown
 from dispatcher.bisect import deliver_bisected
 
-_ALONE_FROM: Final = 5  # deliveries; an event that makes a service fail must not keep its company waiting for ever
+_ALONE_FROM: Final = 5
 _SHARE: Final = 0.9  # of the delivery's time-out; the rest is for telling what became of the parts
 _FAILURES: Final = 3  # in a row, or as many as calls run at once: after so many nothing more is sent
 _OUT_OF_TIME: Final = Retry("not sent: the time of this delivery was used up by others", after_ms=0)
@@ -26,6 +26,8 @@ class Packed(Struct, frozen=True):
 
     item: Delivered
     data: bytes
+    group: str = ""
+    """Only what has the same one may share a part."""
 
 
 class Limits(Struct, frozen=True):
@@ -36,6 +38,8 @@ class Limits(Struct, frozen=True):
     at_once: int
     """Calls side by side, and connections."""
     within_s: float
+    alone_from: int = _ALONE_FROM
+    """Deliveries after which an event goes alone, so that one which makes a service fail does not hold up others."""
 
     @classmethod
     def of(cls, settings: Settings, *, items: int, max_bytes: int, at_once: int) -> "Limits":
@@ -43,15 +47,18 @@ class Limits(Struct, frozen=True):
 
 
 Encode = Callable[[ExchangeFinished], bytes]
+GroupOf = Callable[[ExchangeFinished], str]
 Send = Callable[[Sequence[Packed], float], Awaitable[list[Outcome]]]
 """One call: an outcome per event, and the loop's time until which it may take."""
 
 
-async def deliver_in_parts(batch: Sequence[Delivered], encode: Encode, send: Send, limits: Limits) -> list[Outcome]:
+async def deliver_in_parts(
+    batch: Sequence[Delivered], encode: Encode, send: Send, limits: Limits, group_of: GroupOf = lambda event: ""
+) -> list[Outcome]:
     """One outcome per event, in order. Encoding happens on a thread: bodies are large, and others share the loop."""
     until = asyncio.get_running_loop().time() + limits.within_s
-    packed = await asyncio.to_thread(lambda: [Packed(item, encode(item.event)) for item in batch])
-    order = sorted(range(len(packed)), key=lambda i: _travels_alone(packed[i]))
+    packed = await asyncio.to_thread(lambda: [Packed(i, encode(i.event), group_of(i.event)) for i in batch])
+    order = sorted(range(len(packed)), key=lambda i: (_travels_alone(packed[i], limits), packed[i].group))
     parts = list(split([packed[i] for i in order], limits))
     sent = [outcome for outcomes in await _Round(parts, send, limits, until).run() for outcome in outcomes]
     in_order = dict(zip(order, sent, strict=True))
@@ -64,7 +71,7 @@ def split(packed: Sequence[Packed], limits: Limits) -> Iterator[list[Packed]]:
     size = 0
     for one in packed:
         is_full = len(part) >= limits.items or size + len(one.data) > limits.max_bytes
-        if part and (is_full or _travels_alone(one)):
+        if part and (is_full or one.group != part[0].group or _travels_alone(one, limits)):
             yield part
             part, size = [], 0
         part.append(one)
@@ -73,8 +80,8 @@ def split(packed: Sequence[Packed], limits: Limits) -> Iterator[list[Packed]]:
         yield part
 
 
-def _travels_alone(one: Packed) -> bool:
-    return one.item.deliveries >= _ALONE_FROM
+def _travels_alone(one: Packed, limits: Limits) -> bool:
+    return one.item.deliveries >= limits.alone_from
 
 
 class _Round:

@@ -48,6 +48,7 @@ def test_the_files_path_alone_turns_the_file_on() -> None:
 def test_every_backend_is_built_under_its_own_name(tmp_path: Path, sqlite_stores: Stores) -> None:
     keys = {name: Secret("key") for name in KEYS}
     urls = {"webhook_url": Secret("https://hooks.example/"), "otlp_endpoint": "http://collector.example:4318"}
+    urls |= {"s3_bucket": "events"}
     path = str(tmp_path / "x.jsonl")
     settings = quick(tmp_path, dispatcher_backends=tuple(BACKENDS), file_event_log=path, **keys, **urls)
 

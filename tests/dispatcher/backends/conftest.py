@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from config.ids import new_id
 from tests.support.helicone_server import Helicone
 from tests.support.langfuse_server import Langfuse
 from tests.support.lunary_server import Lunary
 from tests.support.otlp_server import Collector
+from tests.support.s3_server import S3, running_moto, with_bucket
 from tests.support.upstream import running_upstream
 from tests.support.webhook_server import WebhookReceiver
 
@@ -40,3 +42,13 @@ def helicone() -> Iterator[Helicone]:
 def lunary() -> Iterator[Lunary]:
     with running_upstream() as upstream:
         yield Lunary(upstream, "/v1/runs/ingest")
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    yield from running_moto()
+
+
+@pytest.fixture
+def s3(moto: str) -> S3:
+    return with_bucket(moto, f"bucket-{new_id()}")
