@@ -13,3 +13,8 @@ KINDS: dict[str, Kind] = {
 
 def kinds_for(shape: str) -> list[Kind]:
     return [kind for kind in KINDS.values() if shape in kind.shapes]
+
+
+def only_for(shape: str) -> list[Kind]:
+    """Those that no other deployment knows."""
+    return [kind for kind in KINDS.values() if kind.shapes == (shape,)]

@@ -40,6 +40,8 @@ class BackendVerdict(Struct, frozen=True):
     dead: int
     lost: tuple[str, ...]
     """Acknowledged to a client, or begun before its eyes, and nowhere to be found."""
+    lost_acked: int
+    """Those of them that count always; one that was only begun may go when there was no room even for its beginning."""
     visible_duplicates: int
     phantoms: int
     wrong_payloads: int
@@ -55,7 +57,7 @@ class Verdict(Struct, frozen=True):
     bodies_dropped: int
     interrupted: int
     lost: int
-    """Of the worst backend, beyond what the ledger admits."""
+    """Acknowledged events that the worst backend lacks, beyond what the ledger admits."""
     backends: tuple[BackendVerdict, ...]
     problems: tuple[str, ...]
 
@@ -70,7 +72,7 @@ def check(folder: Path, *, ledger: Ledger, database: Path | str, may_drop: bool)
     acked = {reply.event_id for reply in evidence.acked(folder)}
     seen = {event_id for event_id, _ in evidence.pairs(folder, evidence.SEEN)}
     found = {"file": in_files(folder / "out"), "database": in_database(database)}
-    verdicts = tuple(_judge(name, backend, sent, acked | seen, ledger) for name, backend in found.items())
+    verdicts = tuple(_judge(name, backend, sent, acked, seen, ledger) for name, backend in found.items())
     problems = [
         *_of_the_backends(verdicts, found, ledger),
         *_of_the_losses(verdicts, acked, len(sent), ledger, may_drop),
@@ -84,22 +86,26 @@ def check(folder: Path, *, ledger: Ledger, database: Path | str, may_drop: bool)
         admitted=ledger.admitted,
         bodies_dropped=ledger.bodies_dropped,
         interrupted=ledger.interrupted,
-        lost=max(0, max(len(verdict.lost) for verdict in verdicts) - (ledger.admitted if may_drop else 0)),
+        lost=max(0, max(verdict.lost_acked for verdict in verdicts) - (ledger.admitted if may_drop else 0)),
         backends=verdicts,
         problems=tuple(problems),
     )
 
 
-def _judge(name: str, found: Found, sent: Mapping[str, str], known: set[str], ledger: Ledger) -> BackendVerdict:
+def _judge(
+    name: str, found: Found, sent: Mapping[str, str], acked: set[str], seen: set[str], ledger: Ledger
+) -> BackendVerdict:
     dead = ledger.dead.get(name, set())
+    lost = (acked | seen) - found.copies.keys() - dead
     return BackendVerdict(
         name=name,
         events=len(found.copies),
         dead=len(dead),
-        lost=tuple(sorted(known - found.copies.keys() - dead)),
+        lost=tuple(sorted(lost)),
+        lost_acked=len(lost & acked),
         visible_duplicates=sum(found.copies.values()) - len(found.copies),
         phantoms=sum(request_id not in sent for request_id in found.requests.values()),
-        wrong_payloads=sum(body != sent.get(found.requests[event_id]) for event_id, body in found.bodies.items()),
+        wrong_payloads=sum(body != sent.get(found.requests[event_id], body) for event_id, body in found.bodies.items()),
     )
 
 
@@ -129,12 +135,11 @@ def _of_the_losses(
     if ledger.admitted and not may_drop:
         yield f"{ledger.admitted} events dropped, though there was room and no damage"
     for verdict in verdicts:
-        if len(verdict.lost) > allowed:
-            lost_acked = sum(event_id in acked for event_id in verdict.lost)
-            yield (
-                f"{verdict.name}: {len(verdict.lost)} LOST ({lost_acked} of them acknowledged, {allowed} admitted), "
-                f"such as {verdict.lost[:_SHOWN]}"
-            )
+        if verdict.lost_acked > allowed:
+            yield f"{verdict.name}: {verdict.lost_acked} LOST ({allowed} admitted), such as {verdict.lost[:_SHOWN]}"
+        if not may_drop and len(verdict.lost) > verdict.lost_acked:
+            begun = [event_id for event_id in verdict.lost if event_id not in acked]
+            yield f"{verdict.name}: {len(begun)} exchanges begun and not told, such as {begun[:_SHOWN]}"
         if ledger.admitted > sent - verdict.events - verdict.dead:
             yield f"{verdict.name}: more dropped ({ledger.admitted}) than missing ({sent - verdict.events})"
 

@@ -57,6 +57,12 @@ def kill(pid: int) -> None:
     eventually(lambda: not is_alive(pid), within_s=10)
 
 
+def terminate(pid: int) -> None:
+    """SIGTERM, and it is gone when this returns."""
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not is_alive(pid), within_s=10)
+
+
 def freeze(pids: Sequence[int], *, is_frozen: bool) -> None:
     for pid in pids:
         if is_alive(pid):

@@ -30,7 +30,7 @@ from tests.chaos.calls import chat
 from tests.chaos.disks import Disks, mounted
 from tests.chaos.evidence import Diary
 from tests.chaos.nemesis_calls import OpenStream, ask, cuts_in_file, with_model
-from tests.chaos.processes import Process, python
+from tests.chaos.processes import ROOT, Process, python
 from tests.chaos.shapes import Shape
 from tests.support.llm_proxy import COMMAND, Server, clean_environment, is_ready
 from tests.support.postgres import PostgresServer
@@ -84,7 +84,7 @@ class Stage:
             DATABASE_PATH=str(self.disks.databases / "llm-proxy.db"),
             FILE_EVENT_LOG=str(self.out / "events.jsonl"),
             API_CONFIG_PATH=str(self.folder / "providers.yaml"),
-            PYTHONPATH=str(Path(__file__).with_name("stepped_clock")),
+            PYTHONPATH=os.pathsep.join((str(Path(__file__).with_name("stepped_clock")), str(ROOT))),
             CHAOS_CLOCK=str(self.folder / "clock"),
             **{**self.shape.settings(), **database, **self.more_environ},
         )
@@ -156,8 +156,16 @@ class Stage:
 
     def admitted(self) -> int:
         """Events that the ledger says are lost; waits for the keeper to answer."""
-        eventually(lambda: self._look(), within_s=15)
-        return admitted(self._looked)
+        return admitted(self.looked())
+
+    def looked(self) -> KeeperStats:
+        """Waits for the keeper to answer."""
+        eventually(self._look, within_s=15)
+        return self._looked
+
+    def waits(self, backend: str) -> bool:
+        """Whether the dispatcher has given up delivering to it for the moment."""
+        return any(known.name == backend and known.state == "waiting" for known in self.looked().backends)
 
     def call(self, *, size: int = 200, model: str = "") -> int:
         """The status of one more call; 0 when no whole reply came."""

@@ -8,7 +8,7 @@ from random import Random
 
 from tests.chaos import disks
 from tests.chaos.fault import kind
-from tests.chaos.processes import freeze
+from tests.chaos.processes import freeze, terminate
 from tests.chaos.stage import Stage
 from tests.support.waiting import eventually
 
@@ -48,13 +48,19 @@ def spool_disk_full_and_all_killed(stage: Stage, dice: Random) -> Iterator[None]
 @kind("small-disks", lasts_s=(1.0, 2.5))
 def log_disk_full(stage: Stage, dice: Random) -> Iterator[None]:
     """The embedded log takes nothing: the spools keep what comes."""
+    terminate(stage.pid("keeper"))  # with it goes the log's WAL, which has room in it
+    eventually(lambda: stage.stats(), within_s=10)
     with _full(stage, stage.disks.data):
+        eventually(lambda: stage.call() == 200 and stage.looked().relay["bus_errors"] > 0, within_s=10)
         yield
 
 
 @kind("small-disks", lasts_s=(1.0, 2.5))
 def records_disk_full(stage: Stage, dice: Random) -> Iterator[None]:
+    """The other backend goes on."""
     with _full(stage, stage.disks.databases):
+        eventually(lambda: [stage.call(size=150_000) for _ in range(5)] and stage.waits("database"), within_s=15)
+        assert not stage.waits("file")
         yield
 
 
@@ -82,7 +88,7 @@ def spool_over_its_bound_and_rejecting(stage: Stage, dice: Random) -> Iterator[N
     keeper = stage.pid("keeper")
     freeze([keeper], is_frozen=True)
     try:
-        answered = [stage.call(size=30_000) for _ in range(60)]
+        answered = _call_until_refused(stage)
         yield
     finally:
         freeze([keeper], is_frozen=False)
@@ -114,6 +120,14 @@ def _no_new_files(pid: int) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):  # it died of it, and another one has its own bounds
             resource.prlimit(pid, resource.RLIMIT_NOFILE, allowed)
+
+
+def _call_until_refused(stage: Stage) -> list[int]:
+    """Large ones until bodies are left out, then many small ones."""
+    answered = [stage.call(size=30_000) for _ in range(40)]
+    while answered[-1] == 200 and len(answered) < 1_000:
+        answered.append(stage.call())
+    return answered
 
 
 def _use_up(stage: Stage) -> list[int]:
