@@ -56,7 +56,12 @@ class GroupStats(Struct, frozen=True):
     oldest_ms: int
     """Age of the oldest event that is not acknowledged; 0 when there is none."""
     dead: int
+    """Dead letters there are."""
     delivered: int
+    purged: int = 0
+    """Dead letters that a person has deleted."""
+    earlier: int = 0
+    """Entries that were gone before the group was made; negative when it was lost, made again and gets some twice."""
 
 
 class BusStats(Struct, frozen=True):

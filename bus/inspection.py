@@ -1,7 +1,8 @@
 """Asking the keeper: admin and CLI may not open the embedded log, so they ask the process that has it.
 
 A unix stream socket in DATA_DIR, mode 0600. One JSON object a line each way: `{"ask": "stats"}` is answered by
-`{"ok": {...}}` or `{"error": "..."}`. More verbs (dead letters, replay, tail) are more lines in `_Desk.answer`.
+`{"ok": {...}}` or `{"error": "..."}`. Dead letters of the embedded log are asked for here too (`bus.dead_letters`).
+More verbs are more lines in `_Desk._told`.
 """
 
 import asyncio
@@ -12,16 +13,17 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bus.bus import Bus, BusStats
+from bus.dead_letters import AT_ONCE, DeadLetters, LetterPage, OpenedLetter
 from bus.errors import BusError, BusUnavailable
 
 _ASK_BYTES: Final = 64 * 1024  # a question is short
-_ANSWER_BYTES: Final = 16 * 1024**2
+_ANSWER_BYTES: Final = 64 * 1024**2  # an event with its bodies, as base64
 _IDLE_S: Final = 30.0  # a client that says nothing for so long is let go
 _ANSWER_S: Final = 5.0
 _MAX_CLIENTS: Final = 32
@@ -63,10 +65,26 @@ class Inspection:
         """Raises BusUnavailable when no keeper answers."""
         return msgspec.convert(await self._ask("stats"), KeeperStats)
 
-    async def _ask(self, what: str) -> object:
+    async def letters(self, group: str, *, reason: str = "", before: str = "", limit: int = AT_ONCE) -> LetterPage:
+        answer = await self._ask("letters", group=group, reason=reason, before=before, limit=limit)
+        return msgspec.convert(answer, LetterPage)
+
+    async def letter(self, group: str, letter_id: str) -> OpenedLetter | None:
+        return msgspec.convert(await self._ask("letter", group=group, ids=[letter_id]), OpenedLetter | None)
+
+    async def replay_letters(self, group: str, ids: Sequence[str]) -> int:
+        return msgspec.convert(await self._ask("replay", group=group, ids=ids), int)
+
+    async def purge_letters(self, group: str, ids: Sequence[str]) -> int:
+        return msgspec.convert(await self._ask("purge", group=group, ids=ids), int)
+
+    async def forget_group(self, group: str) -> bool:
+        return msgspec.convert(await self._ask("forget", group=group), bool)
+
+    async def _ask(self, what: str, **of: object) -> object:
         try:
             async with asyncio.timeout(_ANSWER_S):
-                line = await self._exchange(msgspec.json.encode({"ask": what}) + b"\n")
+                line = await self._exchange(msgspec.json.encode({"ask": what, **of}) + b"\n")
             answer = msgspec.json.decode(line, type=_Answer)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
             raise BusUnavailable(f"no keeper answers at {self._path}; start `llm-proxy server`") from error
@@ -108,7 +126,12 @@ async def serve_inspection(
 
 
 class _Question(Struct):
-    ask: str
+    ask: Literal["stats", "letters", "letter", "replay", "purge", "forget"]
+    group: str = ""
+    reason: str = ""
+    before: str = ""
+    limit: Annotated[int, Meta(ge=1, le=AT_ONCE)] = AT_ONCE
+    ids: Annotated[tuple[str, ...], Meta(max_length=AT_ONCE)] = ()
 
 
 class _Answer(Struct, omit_defaults=True):
@@ -144,13 +167,11 @@ class _Desk:
     async def answer(self, line: bytes) -> _Answer:
         try:
             question = msgspec.json.decode(line, type=_Question)
-        except msgspec.MsgspecError:
-            return _Answer(error='expected a line like {"ask": "stats"}')
-        if question.ask != "stats":
-            return _Answer(error=f"unknown question {question.ask[:40]!r}; there is: stats")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return _Answer(error=f'expected a line like {{"ask": "stats"}} ({str(error)[:100]})')
         try:
             async with asyncio.timeout(_ANSWER_S):
-                return _Answer(ok=await self._stats())
+                return _Answer(ok=await self._told(question))
         except (BusError, TimeoutError) as error:
             return _Answer(error=str(error) or "the event log is busy; ask again")
 
@@ -165,6 +186,26 @@ class _Desk:
                 return await reader.readuntil(b"\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return b""
+
+    async def _told(self, question: _Question) -> object:
+        if question.ask == "stats":
+            return await self._stats()
+        bus, group = self._bus, question.group
+        if not isinstance(bus, DeadLetters):
+            raise BusError("this keeper's bus is Redis, which keeps the dead letters itself; set REDIS_URL here too")
+        match question.ask:
+            case "letters":
+                return await bus.letters(group, reason=question.reason, before=question.before, limit=question.limit)
+            case "letter":
+                return await bus.letter(group, question.ids[0]) if question.ids else None
+            case "replay":
+                return await bus.replay_letters(group, question.ids)
+            case "purge":
+                return await bus.purge_letters(group, question.ids)
+            case "forget":
+                if group in {backend.name for backend in self._backends()}:
+                    raise BusError(f"the backend {group} is at work here; take it out of the settings first")
+                return await bus.forget_group(group)
 
     async def _stats(self) -> KeeperStats:
         relay = msgspec.to_builtins(self._relay.stats()) if self._relay else {}

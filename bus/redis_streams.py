@@ -5,10 +5,11 @@ no MAXLEN. What must be atomic is a Lua script over keys of one hash slot; all o
 
     {key}:evt  the stream      {key}:hw  producers: spool -> epoch:high water     {key}:ctr  counters per group
     {key}:dead:<group>  dead letters                  {key}:span:<spool>  which part of a spool lies where
+    {key}:again:<group>  events given back from dead letters, for this group alone (see redis_letters)
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ _TRIM_AT_ONCE: Final = 10_000
 _FIRST_GUESS_BYTES: Final = 4096
 _GUARD_EVERY_S: Final = 1.0
 _FULLEST: Final = 0.7  # of maxmemory: above it the pending lists and dead letters need what is left
+_AGAIN: Final = "again/"  # begins the id of an entry that lies in its group's replays
 _SCRIPTS: Final = {path.stem: path.read_text() for path in sorted(Path(__file__).with_name("lua").glob("*.lua"))}
 
 
@@ -81,45 +83,63 @@ class RedisStreams:
         return await self._taken(group, consumer, command)
 
     async def claim(self, group: str, consumer: str, *, min_idle_ms: int, max_entries: int) -> list[Delivery]:
-        command = ("XPENDING", self._stream, group, "IDLE", min_idle_ms, "-", "+", max_entries)
+        """Replays first: nothing but this hands them out."""
+        if await self._link.call("XLEN", self._again(group)):
+            due = await self._claim_in(_AGAIN, group, consumer, min_idle_ms, max_entries)
+            if due or (due := await self._read_again(group, consumer, max_entries)):
+                return due
+        return await self._claim_in("", group, consumer, min_idle_ms, max_entries)
+
+    async def _read_again(self, group: str, consumer: str, max_entries: int) -> list[Delivery]:
+        """An answer that is lost here costs the lease's time: then the entries are claimed."""
+        stream = self._again(group)
+        command = ("XREADGROUP", "GROUP", group, consumer, "COUNT", max_entries, "STREAMS", stream, ">")
+        found = [entry for _, part in await self._of_group(command) or [] for entry in part]
+        return [self._delivery(i, fields, 1, _AGAIN) for i, fields in found if fields]
+
+    async def _claim_in(
+        self, lane: str, group: str, consumer: str, min_idle_ms: int, max_entries: int
+    ) -> list[Delivery]:
+        stream = self._again(group) if lane else self._stream
+        command = ("XPENDING", stream, group, "IDLE", min_idle_ms, "-", "+", max_entries)
         rows = await self._of_group(command)
         counts = {row[0].decode(): int(row[3]) for row in rows}
         healthy = [i for i, count in counts.items() if count % RETRY_STEP < SUSPECT_AFTER]
         ids = healthy or list(counts)[:1]
         if not ids:
             return []
-        answer = await self._of_group(("XCLAIM", self._stream, group, consumer, min_idle_ms, *ids))
+        answer = await self._of_group(("XCLAIM", stream, group, consumer, min_idle_ms, *ids))
         entries = [entry for entry in answer if entry is not None]
-        self._hold(group, consumer, [entry[0].decode() for entry in entries])
-        return [self._delivery(i, fields, counts[i.decode()] + 1) for i, fields in entries if fields]
+        self._hold(group, consumer, [lane + entry[0].decode() for entry in entries])
+        return [self._delivery(i, fields, counts[i.decode()] + 1, lane) for i, fields in entries if fields]
 
     async def extend(self, group: str, consumer: str, keys: Sequence[str]) -> set[str]:
-        ids = {self._id(key): key for key in keys if self._is_of_history(key)}
-        kept = await self._run("extend", [self._stream], [group, consumer, *ids]) if ids else []
-        return {ids[i.decode()] for i in kept}
+        kept: set[str] = set()
+        for lane, stream, ids in self._lanes(group, keys):
+            of = await self._run("extend", [stream], [group, consumer, *ids])
+            kept.update(f"{self._history}/{lane}{i.decode()}" for i in of)
+        return kept
 
     async def ack(self, group: str, keys: Sequence[str]) -> None:
-        ids = [self._id(key) for key in keys if self._is_of_history(key)]
-        if ids:
-            await self._run("ack", [self._stream, self._counters], [group, *ids])
+        for lane, stream, ids in self._lanes(group, keys):
+            await self._run("ack", [stream, self._counters], [group, lane.rstrip("/"), *ids])
         self._let_go(group, keys)
 
     async def retry_in(self, group: str, consumer: str, keys: Sequence[str], delay_ms: int) -> None:
         """A delay beyond the idle time that a claim asks for is cut to it: the server keeps no longer alarm."""
-        ids = [self._id(key) for key in keys if self._is_of_history(key)]
         idle_ms = max(0, self._min_idle_ms - delay_ms)
-        if ids:
-            await self._run("retry", [self._stream], [group, consumer, idle_ms, *ids])
+        for _, stream, ids in self._lanes(group, keys):
+            await self._run("retry", [stream], [group, consumer, idle_ms, *ids])
         self._let_go(group, keys)
 
     async def dead_letter(self, group: str, consumer: str, key: str, *, reason: str, detail: str) -> bool:
-        if not self._is_of_history(key):
-            return False
-        keys = [self._stream, self._counters, self._dead(group)]
         now_ms = time.time_ns() // 1_000_000
-        done = await self._run("bury", keys, [group, consumer, self._id(key), reason, detail, now_ms])
-        self._let_go(group, [key])
-        return bool(done)
+        for lane, stream, ids in self._lanes(group, [key]):
+            arguments = [group, consumer, *ids, reason, detail, now_ms, lane.rstrip("/")]
+            done = await self._run("bury", [stream, self._counters, self._dead(group)], arguments)
+            self._let_go(group, [key])
+            return bool(done)
+        return False
 
     async def trim(self) -> int:
         total = 0
@@ -138,8 +158,8 @@ class RedisStreams:
         entries, appended, _, *groups = await self._run("stats", [self._stream, self._counters], [])
         size = await self._link.call("MEMORY", "USAGE", self._stream)
         told = (
-            GroupStats(name.decode(), pending, lag, oldest_ms, dead, delivered)
-            for name, pending, lag, oldest_ms, dead, delivered in groups
+            GroupStats(name.decode(), pending, lag, oldest_ms, dead, delivered, purged, earlier)
+            for name, pending, lag, oldest_ms, dead, delivered, purged, earlier in groups
         )
         return BusStats(entries, int(size or 0), appended, tuple(sorted(told, key=lambda g: g.name)))
 
@@ -205,12 +225,12 @@ class RedisStreams:
             await self._create()
             return []
 
-    def _delivery(self, entry_id: bytes, fields: list[bytes], count: int) -> Delivery:
+    def _delivery(self, entry_id: bytes, fields: list[bytes], count: int, lane: str = "") -> Delivery:
         named = dict(zip(fields[::2], fields[1::2], strict=True))
         payload: bytes = named[b"p"]
         self._entry_bytes = (self._entry_bytes * 15 + len(payload)) // 16 + 1
         retries, hand_outs = divmod(count, RETRY_STEP)
-        key = f"{self._history}/{entry_id.decode()}"
+        key = f"{self._history}/{lane}{entry_id.decode()}"
         return Delivery(key, named[b"i"], retries + hand_outs, payload, max(0, hand_outs - 1))
 
     def _hold(self, group: str, consumer: str, ids: Sequence[str]) -> None:
@@ -222,14 +242,23 @@ class RedisStreams:
             if name.startswith(f"{group}\n"):
                 held.difference_update(ids)
 
-    def _is_of_history(self, key: str) -> bool:
-        return key.partition("/")[0] == self._history
+    def _lanes(self, group: str, keys: Sequence[str]) -> Iterator[tuple[str, bytes, list[str]]]:
+        """Ids of this history by the stream that they lie in; a stream without any is left out."""
+        ids = [self._id(key) for key in keys if key.partition("/")[0] == self._history]
+        plain = [i for i in ids if not i.startswith(_AGAIN)]
+        if plain:
+            yield "", self._stream, plain
+        if len(plain) < len(ids):
+            yield _AGAIN, self._again(group), [i.removeprefix(_AGAIN) for i in ids if i.startswith(_AGAIN)]
 
     def _id(self, key: str) -> str:
         return key.partition("/")[2]
 
     def _spans(self, spool: bytes) -> bytes:
         return self._tag + b":span:" + spool.hex().encode()
+
+    def _again(self, group: str) -> bytes:
+        return self._tag + b":again:" + group.encode()
 
     def _dead(self, group: str) -> bytes:
         return self._tag + b":dead:" + group.encode()

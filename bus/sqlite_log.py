@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bus import sqlite_schema
+from bus import sqlite_letters, sqlite_schema
 from bus import sqlite_transactions as act
 from bus.bus import AppendResult, BusStats, Delivery, Entry
+from bus.dead_letters import AT_ONCE, LetterPage, OpenedLetter
 from bus.errors import BusError, BusUnavailable
 from config.clock import Clock, SystemClock
 
@@ -116,6 +117,21 @@ class SqliteLog:
     async def stats(self) -> BusStats:
         wall_ms = self._clock.now_ms()
         return await self._on_thread(lambda on: act.stats(on, wall_ms))
+
+    async def letters(self, group: str, *, reason: str = "", before: str = "", limit: int = AT_ONCE) -> LetterPage:
+        return await self._on_thread(lambda on: sqlite_letters.letters(on, group, reason, before, limit))
+
+    async def letter(self, group: str, letter_id: str) -> OpenedLetter | None:
+        return await self._on_thread(lambda on: sqlite_letters.letter(on, group, letter_id))
+
+    async def replay_letters(self, group: str, ids: Sequence[str]) -> int:
+        return await self._write(lambda on: sqlite_letters.replay(on, self._now(), group, ids))
+
+    async def purge_letters(self, group: str, ids: Sequence[str]) -> int:
+        return await self._write(lambda on: sqlite_letters.purge(on, group, ids))
+
+    async def forget_group(self, group: str) -> bool:
+        return await self._write(lambda on: sqlite_letters.forget_group(on, group))
 
     async def close(self) -> None:
         if self._is_closed:

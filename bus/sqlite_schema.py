@@ -14,7 +14,7 @@ from typing import Final
 from bus.errors import BusError, BusUnavailable
 
 APPLICATION_ID: Final = 0x4C4C4D50  # "LLMP" in the file's header: tells our log from any other SQLite file
-VERSION: Final = 1
+VERSION: Final = 2
 
 # synchronous=FULL: in WAL mode NORMAL may roll back committed transactions at power loss.
 # auto_vacuum must be set before the first table; it lets trim give pages back to the file system.
@@ -94,6 +94,19 @@ CREATE TABLE dead_letters (
 );
 """
 
+_UPGRADES: Final = {
+    # returned: events ever given back from dead letters, whose entries have the seqs -1, -2, ...
+    # earlier: entries that were gone before the group was made.
+    1: """
+ALTER TABLE log ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE groups ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE groups ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
+UPDATE groups SET earlier = next_seq - 1 - delivered - dead - (SELECT COUNT(*) FROM leases WHERE grp = name);
+CREATE INDEX dead_letters_newest ON dead_letters (grp, dead_at_ms, seq);
+""",
+}
+"""What makes the format of the next number out of this one."""
+
 
 def lock(path: Path) -> int:
     """The descriptor that holds the lock for as long as it is open. Raises BusError when another keeper runs."""
@@ -161,8 +174,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     for pragma in _PRAGMAS:
         connection.execute(pragma).fetchall()
     if is_new:
-        header = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
+        header = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1;"
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {header} COMMIT;")
+    for older in range(version or 1, VERSION):
+        connection.executescript(f"BEGIN IMMEDIATE; {_UPGRADES[older]} PRAGMA user_version={older + 1}; COMMIT;")
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int]:

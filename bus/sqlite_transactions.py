@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bus.bus import AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
+from bus.sqlite_letters import drop_returned
 
 SUSPECT_AFTER: Final = 3
 """An event that was handed out this often without a word is handed out alone, so that its company is spared."""
@@ -66,8 +67,10 @@ def _insert(on: sqlite3.Connection, now_ms: int, spool: bytes, spool_seq: int, f
 def ensure_groups(on: sqlite3.Connection, names: Sequence[str]) -> None:
     """A new group begins at the oldest entry that is still there."""
     on.executemany(
-        "INSERT INTO groups (name, next_seq, delivered, dead)"
-        " SELECT ?, COALESCE((SELECT MIN(seq) FROM events), (SELECT last_seq + 1 FROM log)), 0, 0 WHERE TRUE"
+        "INSERT INTO groups (name, next_seq, delivered, dead, earlier)"
+        " SELECT ?, first, 0, 0, first - 1 FROM"
+        " (SELECT COALESCE((SELECT MIN(seq) FROM events WHERE seq > 0), (SELECT last_seq + 1 FROM log)) AS first)"
+        " WHERE TRUE"
         " ON CONFLICT (name) DO NOTHING",
         [(name,) for name in names],
     )
@@ -147,6 +150,7 @@ def ack(on: sqlite3.Connection, group: str, keys: Sequence[str]) -> None:
     """Not fenced by owner: what has been delivered has been delivered, whoever did it. Twice counts once."""
     done = on.executemany("DELETE FROM leases WHERE grp = ? AND seq = ?", [(group, int(key)) for key in keys])
     on.execute("UPDATE groups SET delivered = delivered + ? WHERE name = ?", (max(0, done.rowcount), group))
+    drop_returned(on, [int(key) for key in keys])
 
 
 def retry_in(on: sqlite3.Connection, due_ms: int, group: str, consumer: str, keys: Sequence[str]) -> None:
@@ -171,18 +175,21 @@ def dead_letter(
     if not done.rowcount:
         return False
     on.execute("DELETE FROM leases WHERE grp = ? AND seq = ?", (group, int(key)))
+    drop_returned(on, [int(key)])
     on.execute("UPDATE groups SET dead = dead + 1 WHERE name = ?", (group,))
     return True
 
 
 def trim(on: sqlite3.Connection) -> int:
     """At most TRIM_CHUNK entries below the watermark."""
-    (oldest,) = on.execute("SELECT MIN(seq) FROM events").fetchone()
+    (oldest,) = on.execute("SELECT MIN(seq) FROM events WHERE seq > 0").fetchone()
     below = min(watermark(on), (oldest or 0) + TRIM_CHUNK)
     if oldest is None or below <= oldest:
         return 0
-    count, size = on.execute("SELECT COUNT(*), SUM(LENGTH(payload)) FROM events WHERE seq < ?", (below,)).fetchone()
-    on.execute("DELETE FROM events WHERE seq < ?", (below,))
+    count, size = on.execute(
+        "SELECT COUNT(*), SUM(LENGTH(payload)) FROM events WHERE seq > 0 AND seq < ?", (below,)
+    ).fetchone()
+    on.execute("DELETE FROM events WHERE seq > 0 AND seq < ?", (below,))
     on.execute("DELETE FROM spans WHERE last_seq < ?", (below,))
     on.execute("UPDATE log SET entries = entries - ?, bytes = bytes - ?", (count, size))
     return int(count)
@@ -200,7 +207,7 @@ def give_pages_back(on: sqlite3.Connection) -> bool:
 def watermark(on: sqlite3.Connection) -> int:
     """All entries below are acknowledged by every group; 0 while there is no group."""
     (mark,) = on.execute(
-        "SELECT MIN(COALESCE((SELECT MIN(seq) FROM leases WHERE grp = name), next_seq)) FROM groups"
+        "SELECT MIN(COALESCE((SELECT MIN(seq) FROM leases WHERE grp = name AND seq > 0), next_seq)) FROM groups"
     ).fetchone()
     return int(mark or 0)
 
@@ -226,13 +233,14 @@ def retire(on: sqlite3.Connection, spool: bytes) -> None:
 def stats(on: sqlite3.Connection, wall_ms: int) -> BusStats:
     last_seq, entries, size = on.execute("SELECT last_seq, entries, bytes FROM log").fetchone()
     rows = on.execute(
-        "SELECT name, next_seq, delivered, dead,"
+        "SELECT name, next_seq, delivered, dead, purged, earlier,"
         " (SELECT COUNT(*) FROM leases WHERE grp = name), (SELECT MIN(seq) FROM leases WHERE grp = name)"
         " FROM groups ORDER BY name"
     ).fetchall()
     groups = []
-    for name, next_seq, delivered, dead, pending, oldest_leased in rows:
+    for name, next_seq, delivered, dead, purged, earlier, pending, oldest_leased in rows:
         oldest = on.execute("SELECT at_ms FROM events WHERE seq = ?", (oldest_leased or next_seq,)).fetchone()
         age = max(0, wall_ms - oldest[0]) if oldest else 0
-        groups.append(GroupStats(name, pending, last_seq - next_seq + 1, age, dead, delivered))
+        lag = last_seq - next_seq + 1
+        groups.append(GroupStats(name, pending, lag, age, dead, delivered, purged, earlier))
     return BusStats(entries, size, last_seq, tuple(groups))

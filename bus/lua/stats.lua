@@ -1,4 +1,4 @@
--- KEYS: stream, counters.  Returns {entries, appended, now_ms, {group, pending, lag, oldest_ms, dead, delivered}, ...}
+-- KEYS: stream, counters.  Returns {entries, appended, now_ms, {group, pending, lag, oldest_ms, dead, delivered, purged, earlier}, ...}
 local function ordinal_of(entry)
   for j = 1, #entry[2], 2 do
     if entry[2][j] == 'o' then return tonumber(entry[2][j + 1]) end
@@ -21,6 +21,7 @@ for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   if of['pending'] > 0 then oldest = redis.call('XPENDING', KEYS[1], name)[2] end
   local age = 0
   if oldest then age = math.max(0, now - tonumber(string.match(oldest, '^(%d+)'))) end
-  out[#out + 1] = {name, of['pending'], lag, age, count('dead:' .. name), count('delivered:' .. name)}
+  out[#out + 1] = {name, of['pending'] + count('again:' .. name), lag, age, count('dead:' .. name),
+    count('delivered:' .. name), count('purged:' .. name), count('earlier:' .. name)}
 end
 return out

@@ -103,7 +103,12 @@ async def test_without_a_keeper_one_is_told_what_to_start(socket_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("line", "says"),
-    [(b"nonsense\n", "expected a line"), (b'{"ask": "dance"}\n', "unknown question"), (b"{}\n", "expected a line")],
+    [
+        (b"nonsense\n", "expected a line"),
+        (b'{"ask": "dance"}\n', "dance"),
+        (b"{}\n", "expected a line"),
+        (b"\xff\n", "expected a line"),
+    ],
 )
 async def test_a_bad_line_gets_an_error_and_the_talk_goes_on(
     log: SqliteLog, socket_path: Path, line: bytes, says: str
