@@ -3,6 +3,8 @@
 Nothing heavy is imported here or at the top of a command's file: `llm-proxy --help` and each child start lean.
 """
 
+import atexit
+import os
 import sys
 
 
@@ -11,10 +13,23 @@ def run() -> None:
     if arguments and arguments[0].startswith("_"):
         from app.cli.processes import run_process
 
-        sys.exit(run_process(arguments[0], arguments[1:]))
+        leave(run_process(arguments[0], arguments[1:]))
     from app.cli.commands import run_command
 
-    sys.exit(run_command(arguments))
+    leave(run_command(arguments))
+
+
+def leave(code: int) -> None:
+    """Ends the process without taking the interpreter apart: threads of Granian's that are still on their way out would
+    meet it half gone, and one stop in forty then ended with an abort. What was to be done at exit is done.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more
+            code = code or 1
+    os._exit(code)
 
 
 if __name__ == "__main__":
