@@ -206,7 +206,7 @@ class Tail:
         began = [self._reader.open[event_id] for event_id in sorted(self._reader.open)]
         if self.point.interrupted_from < 0:
             sync_segments(self.folder)
-            self.point.interrupted_from = max(self._reader.next_seq, self.point.high_water + 1)
+            self.point.interrupted_from = self._reader.next_seq  # never below the bus's high water + 1
             self.point.interrupted = len(began)
             self._slots.write(self.point, durable=True)
         return [_interrupted(frame) for frame in began]

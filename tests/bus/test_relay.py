@@ -15,7 +15,7 @@ from bus.codec import decode_finished
 from bus.errors import BusError
 from bus.frames import Kind, pack, seed_of
 from bus.relay import Relay
-from bus.segments import list_segments, segment_name
+from bus.segments import SegmentReader, list_segments, segment_name
 from bus.slots import Slots
 from bus.spool import Spool
 from config.ids import id_bytes, id_text, new_id
@@ -315,6 +315,27 @@ async def test_delivered_keeps_a_segment_until_all_backends_have_its_events(root
         await until(lambda: not spool.folder.exists())
 
 
+async def test_a_segment_stays_as_long_as_one_of_its_events_is_not_delivered(root: Path, bus: MemoryBus) -> None:
+    spool = open_spool(root)
+    key = id_bytes(spool.folder.name)
+    await record(spool, 40, body=b"x" * 5000)
+    segment = SegmentReader(spool.folder, 1, seed_of(key))
+    head = segment.head()
+    segment.close()
+    assert head
+    bus.delivered = {key: head.seq - 2}
+    relay = relay_of(root, bus, retain="delivered")
+    await relay.drain(10)
+    assert list_segments(spool.folder)[0] == 0
+
+    bus.delivered[key] += 1
+    await relay.drain(10)
+    assert list_segments(spool.folder)[0] == 1
+
+    relay.close()
+    spool.close()
+
+
 async def test_the_checkpoint_is_on_disk_before_a_segment_is_deleted(root: Path, bus: MemoryBus) -> None:
     spool = open_spool(root)
     async with running(root, bus):
@@ -331,7 +352,8 @@ async def test_a_rotten_frame_costs_one_event_and_is_counted_once(root: Path, bu
     ids = await record(spool, 100, body=b"x" * 5000)
     flip(spool.folder, 2, 20_000)
     spool.close()
-    for _ in range(3):
+    for faults in (["", "refused"] * 20, ["", "unknown"] * 20, []):
+        bus.faults = faults
         relay = relay_of(root, bus, max_batch=10, retain="delivered", upkeep_ms=10_000)
         bus.delivered = {}
         assert await relay.drain(10) == 0
