@@ -13,6 +13,7 @@ from sql.rows import BodyRow
 
 _MAX_TEXT_BYTES: Final = 1024 * 1024  # a recorded body of 256 KiB may unpack to gigabytes
 _ANY_ZLIB: Final = 47  # window bits: gzip or zlib, told by the header
+_BARE: Final = -15  # no header at all
 
 
 class BodyView(Struct, frozen=True):
@@ -53,7 +54,11 @@ def _unpacked(data: bytes, encoding: str) -> bytes:
 
 
 def _inflate(data: bytes) -> bytes:
-    return zlib.decompressobj(_ANY_ZLIB).decompress(data, _MAX_TEXT_BYTES)
+    """`deflate` is zlib by the standard and bare by the habit of some servers."""
+    try:
+        return zlib.decompressobj(_ANY_ZLIB).decompress(data, _MAX_TEXT_BYTES)
+    except zlib.error:
+        return zlib.decompressobj(_BARE).decompress(data, _MAX_TEXT_BYTES)
 
 
 def _unbrotli(data: bytes) -> bytes:

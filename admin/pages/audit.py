@@ -14,7 +14,7 @@ from sql.rows import AuditFilter, AuditRow, Outcome
 
 LIST = "/admin/audit"
 _OUTCOMES: Mapping[str, Outcome] = {name: name for name in get_args(Outcome)}
-_PAGES = {"project": "/admin/projects/", "token": "/admin/tokens/"}
+_PAGES = {"project": "/admin/projects/", "token": "/admin/tokens/", "request": "/admin/requests/"}
 
 
 class FieldChange(Struct, frozen=True):

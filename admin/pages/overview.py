@@ -39,8 +39,6 @@ class Traffic(Struct, frozen=True):
     summary: RequestSummary
     chart: Bars
     newest: list[RequestView]
-    cost_microusd: int | None = None
-    """None: nothing has a price yet."""
 
 
 async def show(visit: Visit) -> Response:

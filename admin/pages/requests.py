@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+from admin.acts.actor import Target, audit_row
 from admin.acts.errors import NotFound
 from admin.bodies import body_view
 from admin.charts import timeline
@@ -12,7 +13,7 @@ from admin.pages.request_views import request_view, request_views, usage_of
 from admin.visit import Visit
 from admin.windows import HOUR, REQUESTS
 from sql.errors import StoreError
-from sql.repositories import projects, requests, tokens
+from sql.repositories import audit, projects, requests, tokens
 from sql.rows import RequestFilter, RequestRow, TokenRow
 
 LIST = "/admin/requests"
@@ -98,6 +99,8 @@ async def show(visit: Visit) -> Response:
         raise NotFound("request")
     names, token = await _owners(visit, row)
     bodies = await requests.bodies(parts.stores.records, row.event_id)
+    if bodies:
+        await _tell_of_reading(visit, row)
     return visit.show(
         "requests/show.html",
         row=row,
@@ -107,6 +110,13 @@ async def show(visit: Visit) -> Response:
         segments=timeline(row.upstream_head_us, row.first_byte_us, row.last_byte_us),
         bodies=[body_view(body) for body in bodies],
     )
+
+
+async def _tell_of_reading(visit: Visit, row: RequestRow) -> None:
+    """What people said is not looked at unseen: as /manage does, before anything is shown."""
+    target = Target(kind="request", id=row.event_id, project_id=row.project_id or None, token_id=row.token_id or None)
+    async with visit.parts.stores.main.transaction() as tx:
+        await audit.append(tx, audit_row(visit.actor(), "request.read_bodies", target), visit.parts.clock.now_ms())
 
 
 async def _owners(visit: Visit, row: RequestRow) -> tuple[dict[str, str], TokenRow | None]:

@@ -47,6 +47,13 @@ async def test_it_counts_what_passed_in_the_window(signed_in: Site) -> None:
     assert hour["Cost"] == "unknown"
 
 
+async def test_a_known_cost_is_summed(signed_in: Site) -> None:
+    await put(signed_in, 1, 2, cost_microusd=1_500_000)
+    await put(signed_in, 3, cost_microusd=None)
+
+    assert tiles((await signed_in.get("/admin/")).text)["Cost"] == "$3.00"
+
+
 async def test_the_chart_is_drawn_and_told_as_a_table(signed_in: Site) -> None:
     await put(signed_in, 10, 20, status=200)
     await put(signed_in, 300, status=500)

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Callable
 
 import brotli
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin.bodies import body_view
-from sql.repositories import requests
-from sql.rows import BodyRow, RequestRow
+from sql.repositories import audit, requests
+from sql.rows import AuditFilter, BodyRow, RequestRow
 from tests.admin.pages.site import Site, project, request_row, token
 
 
@@ -155,6 +156,17 @@ async def test_a_recorded_json_body_is_laid_out(signed_in: Site) -> None:
     assert "{\n  &#34;a&#34;: {\n    &#34;b&#34;: [" in page
 
 
+async def test_looking_at_bodies_is_audited_and_looking_at_figures_is_not(signed_in: Site) -> None:
+    spoken, silent = request_row(1), request_row(2)
+    await put(signed_in, spoken, silent, bodies=[body(b"hello", event_id=spoken.event_id)])
+
+    await signed_in.get(f"/admin/requests/{silent.event_id}")
+    await signed_in.get(f"/admin/requests/{spoken.event_id}")
+
+    rows = await audit.list_page(signed_in.stores.main, AuditFilter(action="request.read_bodies"), limit=5)
+    assert [(row.object_id, row.actor) for row in rows] == [(spoken.event_id, "management_token")]
+
+
 def test_a_body_that_unpacks_to_gigabytes_is_cut() -> None:
     bomb = gzip.compress(b"a" * 50_000_000)
 
@@ -164,7 +176,15 @@ def test_a_body_that_unpacks_to_gigabytes_is_cut() -> None:
     assert len(view.text) <= 1024 * 1024
 
 
-@pytest.mark.parametrize(("encoding", "pack"), [("br", brotli.compress), ("zstd", zstandard.compress)])
+def bare_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("br", brotli.compress), ("zstd", zstandard.compress), ("deflate", zlib.compress), ("deflate", bare_deflate)],
+)
 def test_other_encodings_are_unpacked(encoding: str, pack: Callable[[bytes], bytes]) -> None:
     assert body_view(body(pack(b"hello"), encoding=encoding)).text == "hello"
 
