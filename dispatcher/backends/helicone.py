@@ -50,6 +50,8 @@ class HeliconeBackend:
         return [self._judged(answer) if isinstance(answer, Answer) else answer]
 
     def _judged(self, answer: Answer) -> Outcome:
+        if answer.is_web_page:
+            return Retry("a web page answered instead of Helicone; check HELICONE_ENDPOINT")
         error = _error_in(answer.body)
         return Retry(f"Helicone did not log it: {self._endpoint.excerpt(error)}") if error else Ok()
 

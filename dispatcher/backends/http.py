@@ -49,6 +49,11 @@ class Answer(Struct, frozen=True):
     body: bytes
     """Decoded; its first MiB."""
 
+    @property
+    def is_web_page(self) -> bool:
+        """No API answers with one: the address leads to something else."""
+        return self.body.lstrip()[:1] == b"<"
+
 
 class Endpoint:
     """Posts to one URL. Redirects are not followed: they would carry keys and records to another host."""

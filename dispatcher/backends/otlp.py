@@ -74,7 +74,7 @@ class OtlpBackend:
         return gzip.compress(request, _GZIP_LEVEL, mtime=0)
 
     def _judged(self, answer: Answer, count: int) -> Outcome:
-        if answer.body.lstrip()[:1] == b"<":
+        if answer.is_web_page:
             return Retry("a web page answered instead of a collector; check the address")
         rejected, said = partial_success(answer.body)
         if not rejected and not said:

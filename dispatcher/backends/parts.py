@@ -108,10 +108,16 @@ class _Round:
             index, part = next(self._waiting, (-1, []))
             if not part:
                 return
-            outcomes = await deliver_bisected(lambda some: self._send(some, self._until), part)
+            outcomes = await deliver_bisected(self._call, part)
             self._outcomes[index] = outcomes
             failures = [outcome for outcome in outcomes if isinstance(outcome, Retry | Unknown)]
             self._failures = [*self._failures, failures[0]] if len(failures) == len(outcomes) else []
+
+    async def _call(self, some: Sequence[Packed]) -> list[Outcome]:
+        """Halving takes time, too."""
+        if asyncio.get_running_loop().time() >= self._until:
+            return [_OUT_OF_TIME] * len(some)
+        return await self._send(some, self._until)
 
     def _has_failed(self) -> bool:
         return len(self._failures) >= max(_FAILURES, self._limits.at_once)

@@ -96,6 +96,12 @@ async def test_a_yes_without_error_is_one(helicone: Helicone, backend: HeliconeB
     assert await backend.deliver([delivered(make_event())]) == [Ok()]
 
 
+async def test_a_web_page_is_no_yes(helicone: Helicone, backend: HeliconeBackend) -> None:
+    helicone.next(says(200, b"<html>Sign in</html>"))
+
+    assert isinstance((await backend.deliver([delivered(make_event())]))[0], Retry)
+
+
 async def test_a_second_delivery_replaces_the_first(helicone: Helicone, backend: HeliconeBackend) -> None:
     event = conversation()
     helicone.next(takes_and_cuts)

@@ -92,6 +92,17 @@ async def test_when_time_is_up_what_was_sent_keeps_its_outcome_and_the_rest_is_g
     assert all(isinstance(outcome, Retry) and outcome.after_ms == 0 for outcome in outcomes[20:])
 
 
+async def test_halving_ends_when_time_is_up() -> None:
+    async def send(part: Sequence[Packed], until: float) -> list[Outcome]:
+        await asyncio.sleep(0.06)
+        return [Permanent("bad", is_sure=len(part) == 1)] * len(part)
+
+    limits = Limits(items=100, max_bytes=10_000, at_once=1, within_s=0.3)
+    outcomes = await deliver_in_parts(batch_of(64), encode, send, limits)
+
+    assert sum(isinstance(outcome, Retry) and outcome.after_ms == 0 for outcome in outcomes) > 30
+
+
 async def test_a_service_that_fails_again_and_again_is_left_alone() -> None:
     calls = 0
 

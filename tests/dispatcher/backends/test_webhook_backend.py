@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,11 @@ from dispatcher.backends.webhook import WebhookBackend, build, idempotency_key, 
 from dispatcher.fleet import Fleet
 from tests.dispatcher.scripted import QUICK, delivered, feed, group_of, make_event
 from tests.support.http_sink import says, takes_and_cuts
+from tests.support.source_tree import ROOT
 from tests.support.waiting import eventually_async
 from tests.support.webhook_server import SECRET, WebhookReceiver
+
+README = ROOT / "dispatcher" / "backends" / "README.md"
 
 
 def settings(receiver: WebhookReceiver, **changes: object) -> Settings:
@@ -241,3 +246,15 @@ def test_the_signature_is_what_openssl_makes() -> None:
     told = signature(Secret("whsec"), 1_795_000_000, b'{"events": []}')
 
     assert told == "t=1795000000,v1=450ce13ecd4234e9950fbb324c3b1903673de2c4ae7e951ab74c8937725c8082"
+
+
+def test_the_check_of_the_readme_takes_what_is_ours_and_nothing_else() -> None:
+    told = README.read_text().split("```python\n", 1)[1].split("```", 1)[0]
+    scope: dict[str, Any] = {}
+    exec(told, scope)
+    body, now_s = b'{"events":[]}', int(time.time())
+
+    assert scope["is_ours"]("whsec", signature(Secret("whsec"), now_s, body), body)
+    assert not scope["is_ours"]("other", signature(Secret("whsec"), now_s, body), body)
+    assert not scope["is_ours"]("whsec", signature(Secret("whsec"), now_s, body), body + b" ")
+    assert not scope["is_ours"]("whsec", signature(Secret("whsec"), now_s - 3600, body), body)
