@@ -5,6 +5,7 @@ that failed is replaced by the next call, so a folder that comes back is simply 
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
@@ -27,6 +28,7 @@ _CHUNK_ROWS: Final = 256
 _BUSY_SHARE: Final = 0.8  # SQLite stops waiting for a lock before we stop waiting for SQLite, and says what it was
 # Processes that turn a new file to WAL at the same moment may trip over each other's journal (IOERR_DELETE_NOENT).
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
+_INTERRUPT_EVERY_S: Final = 0.02
 _OLDEST: Final = (3, 38)  # RETURNING is of 3.35, ->> of 3.38
 
 
@@ -97,6 +99,19 @@ class _Connection(aiosqlite.Connection):
             farewell.add_done_callback(self._farewells.discard)
         return farewell
 
+    def abort(self) -> None:
+        """Interrupts what runs, and closes. Again and again: a statement that has not begun yet is not interrupted."""
+        farewell = self.stop()
+        if farewell is not None:
+            self._interrupt_until(farewell)
+
+    def _interrupt_until(self, farewell: asyncio.Future[Any]) -> None:
+        if farewell.done():
+            return
+        with contextlib.suppress(ValueError, sqlite3.ProgrammingError):  # closed this very moment
+            self._conn.interrupt()
+        farewell.get_loop().call_later(_INTERRUPT_EVERY_S, self._interrupt_until, farewell)
+
 
 class _SqliteLink:
     def __init__(self, connection: _Connection, path: Path) -> None:
@@ -129,11 +144,9 @@ class _SqliteLink:
                 self.give_away()
 
     def give_away(self) -> None:
-        """Interrupts what runs on the connection's thread and closes it there."""
         if self.is_open:
             self.is_open = False
-            self._connection._conn.interrupt()
-            self._connection.stop()
+            self._connection.abort()
 
     async def _run(self, text: str, params: Params) -> int:
         cursor = await self._answer(lambda: self._connection.execute(text, params))

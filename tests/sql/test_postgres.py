@@ -104,12 +104,12 @@ async def test_a_caller_of_a_frozen_server_may_leave_at_once(
     await database.ping()
     own_server.freeze(is_frozen=True)
     try:
-        call = asyncio.create_task(database.ping(), name="caller")
-        for _ in range(50):
-            await asyncio.sleep(0)  # until it waits for the server
-        started = time.monotonic()
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(database.ping(), name="caller")
+            for _ in range(50):
+                await asyncio.sleep(0)  # until it waits for the server
+            started = time.monotonic()
+            call.cancel()
         took = time.monotonic() - started
     finally:
         own_server.freeze(is_frozen=False)
@@ -211,11 +211,11 @@ async def test_callers_that_leave_while_many_rows_are_written_never_break_the_po
     insert = compile_statement("insert", "INSERT INTO changes (kind, key, at_ms) VALUES ('token', :key, 1)")
     for turns in range(0, 40, 2):
         many = [{"key": str(n)} for n in range(100)]
-        call = asyncio.create_task(stores.main.execute_many(insert, many), name=f"writer {turns}")
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(stores.main.execute_many(insert, many), name=f"writer {turns}")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
 
     found = await stores.main.fetch_one(compile_statement("count", "SELECT COUNT(*) AS n FROM changes"), {})
     assert found is not None

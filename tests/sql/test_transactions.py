@@ -98,7 +98,8 @@ async def test_a_statement_that_takes_too_long_ends_in_time_and_others_go_on(sto
     await stores.close()
 
 
-async def test_a_caller_that_leaves_undoes_its_transaction_and_blocks_nobody(stores: Stores) -> None:
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 20])
+async def test_a_caller_that_leaves_undoes_its_transaction_and_blocks_nobody(stores: Stores, turns: int) -> None:
     entered = asyncio.Event()
 
     async def act() -> None:
@@ -107,12 +108,12 @@ async def test_a_caller_that_leaves_undoes_its_transaction_and_blocks_nobody(sto
             entered.set()
             await transaction.fetch_one(SLOW, {})
 
-    leaving = asyncio.create_task(act(), name="caller")
-    await entered.wait()
-    await asyncio.sleep(0)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
+    async with asyncio.TaskGroup() as group:
+        leaving = group.create_task(act(), name="caller")
+        await entered.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
 
     async with asyncio.timeout(5):
         await projects.create(stores.main, rows.project())
@@ -126,11 +127,11 @@ async def test_callers_that_leave_at_any_moment_never_break_the_database(stores:
     await tokens.create(stores.main, token)
 
     for turns in range(30):
-        call = asyncio.create_task(tokens.admit(stores.main, token.id, 1), name=f"admit {turns}")
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(tokens.admit(stores.main, token.id, 1), name=f"admit {turns}")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
 
     assert await tokens.admit(stores.main, token.id, 1)
     found = await tokens.get(stores.main, token.id)

@@ -4,6 +4,7 @@ One server per pytest worker process. A database per test is a copy of a migrate
 """
 
 import asyncio
+import contextlib
 import ctypes
 import glob
 import importlib.util
@@ -86,10 +87,13 @@ class PostgresServer:
     def freeze(self, *, is_frozen: bool) -> None:
         """The server and all its sessions stop answering without hanging up."""
         assert self._process
+        how = signal.SIGSTOP if is_frozen else signal.SIGCONT
+        os.kill(self._process.pid, how)
         listed = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-        for pid in [self._process.pid, *(pid for pid, parent in pairs if parent == self._process.pid)]:
-            os.kill(pid, signal.SIGSTOP if is_frozen else signal.SIGCONT)
+        for pid in [pid for pid, parent in pairs if parent == self._process.pid]:
+            with contextlib.suppress(ProcessLookupError):  # a session that has ended meanwhile
+                os.kill(pid, how)
 
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)  # without writing out what is thrown away
