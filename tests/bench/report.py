@@ -1,9 +1,11 @@
 """The figures as Markdown, with how they were taken and which bars they meet. Names no machine and no path."""
 
+import contextlib
 import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -130,7 +132,16 @@ def _method(figures: Figures) -> list[str]:
         "(one monotonic clock). The upstream's timer wakes once a millisecond, so events that fall into the same one",
         "leave together. Read the ratios, not the absolute figures.",
         *(_NOT_QUIET if figures.load_average > 0.5 else []),
+        *_priority(),
     ]  # fmt: skip
+
+
+def _priority() -> list[str]:
+    """Whoever raises the run above its neighbours, as one does on a shared machine, is to say so."""
+    with contextlib.suppress(OSError, IndexError):
+        raised = int(Path("/proc/self/autogroup").read_text().split()[-1])
+        return [f"The run's session had scheduler priority {raised} over theirs."] if raised else []
+    return []
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

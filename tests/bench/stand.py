@@ -68,7 +68,7 @@ class ShippedProxy(Proxy):
             cwd=ROOT,
             env={**self._environ(), "MANAGEMENT_TOKEN": "a-management-token-for-the-bench"},
             stderr=(self.folder / "stderr.log").open("ab"),
-            start_new_session=True,
+            process_group=0,  # not a session: the scheduler shares time among sessions first, and load is in ours
         )
         eventually(self._is_up, within_s=20)
         return self
