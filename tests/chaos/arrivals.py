@@ -40,6 +40,18 @@ class FileArrivals:
         return wanted & self._arrived
 
 
+class SinkArrivals:
+    """What the webhook's receiver has noted."""
+
+    def __init__(self, path: Path) -> None:
+        self._tail = Tail(path)
+        self._arrived: set[str] = set()
+
+    def of(self, wanted: set[str]) -> set[str]:
+        self._arrived |= {line.split(b" ", 1)[0].decode() for line in self._tail.lines()}
+        return wanted & self._arrived
+
+
 class DatabaseArrivals:
     def __init__(self, where: Path | str) -> None:
         """A SQLite file, or the URL of a PostgreSQL database."""
@@ -73,7 +85,12 @@ class Outstanding:
         self._tails = [Tail(folder / f"{who}.{ACKED}.log") for who in ("load", "nemesis")]
         self._arrivals = arrivals
         self._open: dict[str, set[str]] = {backend: set() for backend in arrivals}
+        self._excused: dict[str, set[str]] = {backend: set() for backend in arrivals}
         self.acked = 0
+
+    def excuse(self, backend: str, event_id: str) -> None:
+        """This one will be buried there."""
+        self._excused[backend].add(event_id)
 
     def look(self) -> dict[str, int]:
         """How many there are per backend, now."""
@@ -81,7 +98,7 @@ class Outstanding:
         self.acked += len(new)
         for backend, arrivals in self._arrivals.items():
             self._open[backend] |= new
-            self._open[backend] -= arrivals.of(self._open[backend])
+            self._open[backend] -= arrivals.of(self._open[backend]) | self._excused[backend]
         return {backend: len(missing) for backend, missing in self._open.items()}
 
     def until_now(self) -> dict[str, set[str]]:

@@ -29,10 +29,12 @@ class Broken(Exception):
     """No whole reply; the text is a word for the log."""
 
 
-def chat(token: str, nonce: str, *, size: int = 200, streamed: bool = False, **more: Any) -> Call:
+def chat(
+    token: str, nonce: str, *, size: int = 200, streamed: bool = False, model: str = "gpt-4.1-mini", **more: Any
+) -> Call:
     """A call whose body is like no other, about `size` bytes long."""
     said = (nonce * (size // len(nonce) + 1))[: max(size, len(nonce))]
-    asked = {"model": "gpt-4.1-mini", "stream": streamed, "messages": [{"role": "user", "content": said}]}
+    asked = {"model": model, "stream": streamed, "messages": [{"role": "user", "content": said}]}
     return Call(body=msgspec.json.encode(asked), token=token, **more)
 
 

@@ -1,11 +1,11 @@
 """All kinds of faults that there are, by name."""
 
 from tests.chaos.fault import Kind
-from tests.chaos.faults import backends, clients, damage, kills, room
+from tests.chaos.faults import backends, clients, damage, kills, room, sinks
 
 KINDS: dict[str, Kind] = {
     found.name: found
-    for module in (kills, clients, backends, damage, room)
+    for module in (kills, clients, backends, sinks, damage, room)
     for found in vars(module).values()
     if isinstance(found, Kind)
 }

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 
 from tests.chaos import evidence
 from tests.chaos.ledger import Ledger
+from tests.chaos.sink import LOG
 
 _SHOWN = 5
 
@@ -25,6 +26,8 @@ _SHOWN = 5
 class Found(Struct):
     """What lies in one backend, as the backend's own storage tells."""
 
+    has_keys: bool = True
+    """Whether it keeps each event once. One that only notes what comes sees what the way doubles."""
     copies: Counter[str] = field(default_factory=Counter)
     """Event id to how often it is there."""
     requests: dict[str, str] = field(default_factory=dict)
@@ -71,12 +74,13 @@ def check(folder: Path, *, ledger: Ledger, database: Path | str, may_drop: bool)
     sent: dict[str, str] = dict(evidence.pairs(folder, evidence.SENT))
     acked = {reply.event_id for reply in evidence.acked(folder)}
     seen = {event_id for event_id, _ in evidence.pairs(folder, evidence.SEEN)}
-    found = {"file": in_files(folder / "out"), "database": in_database(database)}
+    found = {"file": in_files(folder / "out"), "database": in_database(database), "webhook": in_sink(folder / LOG)}
     verdicts = tuple(_judge(name, backend, sent, acked, seen, ledger) for name, backend in found.items())
     problems = [
         *_of_the_backends(verdicts, found, ledger),
         *_of_the_losses(verdicts, acked, len(sent), ledger, may_drop),
         *ledger.problems(),
+        *_of_the_dead(folder, ledger),
         *_of_the_files(database),
     ]
     return Verdict(
@@ -96,6 +100,7 @@ def _judge(
     name: str, found: Found, sent: Mapping[str, str], acked: set[str], seen: set[str], ledger: Ledger
 ) -> BackendVerdict:
     dead = ledger.dead.get(name, set())
+    doubled = sum(found.copies.values()) - len(found.copies)
     lost = (acked | seen) - found.copies.keys() - dead
     return BackendVerdict(
         name=name,
@@ -103,7 +108,8 @@ def _judge(
         dead=len(dead),
         lost=tuple(sorted(lost)),
         lost_acked=len(lost & acked),
-        visible_duplicates=sum(found.copies.values()) - len(found.copies),
+        visible_duplicates=doubled if found.has_keys else 0,
+        wire_duplicates=0 if found.has_keys else doubled,
         phantoms=sum(request_id not in sent for request_id in found.requests.values()),
         wrong_payloads=sum(body != sent.get(found.requests[event_id], body) for event_id, body in found.bodies.items()),
     )
@@ -144,6 +150,18 @@ def _of_the_losses(
             yield f"{verdict.name}: more dropped ({ledger.admitted}) than missing ({sent - verdict.events})"
 
 
+def _of_the_dead(folder: Path, ledger: Ledger) -> Iterator[str]:
+    """Exactly the poison is buried."""
+    events = {request_id: event_id for event_id, request_id in evidence.pairs(folder, evidence.SEEN)}
+    for backend, dead in ledger.dead.items():
+        poison = {
+            events[request_id] for at, request_id in evidence.all_words(folder / evidence.POISON) if at == backend
+        }
+        if dead != poison:
+            innocent = len(dead - poison)
+            yield f"{backend}: {len(dead)} dead letters, {innocent} of them no poison, {len(poison)} were made"
+
+
 def _of_the_files(database: Path | str) -> Iterator[str]:
     if isinstance(database, Path):
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
@@ -179,6 +197,16 @@ _BODIES = (
     "SELECT b.event_id, b.data FROM request_bodies b JOIN requests r ON r.event_id = b.event_id"
     " WHERE b.side = 'request' AND NOT b.truncated AND r.status = 200"
 )
+
+
+def in_sink(path: Path) -> Found:
+    found = Found(has_keys=False)
+    for event_id, request_id, body, _, _ in evidence.all_words(path):
+        found.copies[event_id] += 1
+        found.requests[event_id] = request_id
+        if body != "-":
+            found.bodies[event_id] = body
+    return found
 
 
 def in_database(where: Path | str) -> Found:

@@ -5,10 +5,11 @@
     <who>.acked.log    event id, request id, status, took (us), time    the reply's last byte has come; fsynced
     <who>.failed.log   time, request id, what happened     no whole reply
 
+    poison.log         backend, request id: of calls whose events that backend must bury
+
 `who` is the load generator or the nemesis. Times are nanoseconds of the wall clock, which chaos never steps for them.
 """
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -21,6 +22,7 @@ from typing import Self
 from msgspec import Struct
 
 SENT, SEEN, ACKED, FAILED = "sent", "seen", "acked", "failed"
+POISON = "poison.log"
 _FLUSH_S = 0.01
 
 
@@ -109,8 +111,14 @@ class Tail:
 def all_lines(folder: Path, kind: str) -> Iterator[list[str]]:
     """The words of each line of all files of a kind."""
     for path in sorted(folder.glob(f"*.{kind}.log")):
-        with contextlib.closing(path.open()) as file:
-            yield from (line.split(" ") for line in file.read().splitlines())
+        yield from all_words(path)
+
+
+def all_words(path: Path) -> Iterator[list[str]]:
+    """Of each line; none of a file that is not there."""
+    if path.exists():
+        with path.open() as file:
+            yield from (line.rstrip("\n").split(" ") for line in file)
 
 
 def pairs(folder: Path, kind: str) -> Iterator[tuple[str, str]]:

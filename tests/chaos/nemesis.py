@@ -133,5 +133,5 @@ def _settle(stage: Stage) -> None:
 
 def _reason() -> str:
     lines = traceback.format_exc().strip().split("\n")
-    where = [line.strip() for line in lines if line.strip().startswith("File ") and "chaos" in line]
+    where = [line.strip() for line in lines if line.strip().startswith("File ") and "tests/chaos/" in line]
     return f"{lines[-1]} ({where[-1].split(', ', 1)[1] if where else ''})"

@@ -3,7 +3,6 @@
 import http.client
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -13,8 +12,8 @@ from tests.chaos.evidence import Diary
 _LONGEST_S = 10.0
 
 
-def ask(port: int, call: Call, diary: Diary) -> int:
-    """The status; 0 when no whole reply came."""
+def ask(port: int, call: Call, diary: Diary) -> tuple[int, str]:
+    """The status, 0 when no whole reply came, and the event's id."""
     diary.sent(call.request_id, call.body)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LONGEST_S)
     try:
@@ -25,10 +24,10 @@ def ask(port: int, call: Call, diary: Diary) -> int:
         diary.acked(event_id, call.request_id, reply.status, 0)
     except (OSError, http.client.HTTPException) as error:
         diary.failed(call.request_id, type(error).__name__)
-        return 0
+        return 0, ""
     finally:
         connection.close()
-    return reply.status
+    return reply.status, event_id
 
 
 class OpenStream:
@@ -55,11 +54,6 @@ def _send(connection: http.client.HTTPConnection, call: Call) -> http.client.HTT
     }
     connection.request("POST", call.path, call.body, headers)
     return connection.getresponse()
-
-
-def with_model(call: Call, model: str) -> Call:
-    body: dict[str, Any] = msgspec.json.decode(call.body)
-    return msgspec.structs.replace(call, body=msgspec.json.encode({**body, "model": model}))
 
 
 def cuts_in_file(folder: Path, request_ids: set[str]) -> dict[str, list[str]]:

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 BusKind = Literal["embedded", "redis"]
 
+BACKENDS = ("database", "file", "webhook")
+
 TWENTIETH = {
     "LLM_PROXY_DISPATCHER_MIN_IDLE_MS": "1500",
     "LLM_PROXY_DISPATCHER_BACKOFF_MS": "25",
@@ -17,6 +19,7 @@ TWENTIETH = {
     "LLM_PROXY_DRAIN_S": "4",
 }
 _QUIET = {
+    "DISPATCHER_BACKENDS": ",".join(BACKENDS),
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "json",
     "LLM_PROXY_LOG_REQUESTS": "false",

@@ -1,6 +1,6 @@
 """Everything a round needs, started for real: upstream, databases, the whole `llm-proxy server`, and the load.
 
-load generator ──► server (workers ──► spools ──► keeper: relay, log, dispatcher) ──► file, database
+load generator ──► server (workers ──► spools ──► keeper: relay, log, dispatcher) ──► file, database, webhook
                       └──► mock upstream                              the nemesis breaks any of it, by pid
 """
 
@@ -25,19 +25,19 @@ from config.load import load_settings
 from config.settings import Settings
 from sql import migrate
 from sql.stores import open_stores
-from tests.chaos.arrivals import Arrivals, DatabaseArrivals, FileArrivals, Outstanding
+from tests.chaos.arrivals import Arrivals, DatabaseArrivals, FileArrivals, Outstanding, SinkArrivals
 from tests.chaos.calls import chat
 from tests.chaos.disks import Disks, mounted
-from tests.chaos.evidence import Diary
-from tests.chaos.nemesis_calls import OpenStream, ask, cuts_in_file, with_model
+from tests.chaos.evidence import POISON, Diary
+from tests.chaos.nemesis_calls import OpenStream, ask, cuts_in_file
 from tests.chaos.processes import ROOT, Process, python
 from tests.chaos.shapes import Shape
+from tests.chaos.sink import LOG, MODE
 from tests.support.llm_proxy import COMMAND, Server, clean_environment, is_ready
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import free_port, make_project, make_token
 from tests.support.waiting import eventually
 
-BOTH = ("database", "file")
 _UP_S = 40.0
 _TICK_S = 0.05
 
@@ -47,7 +47,8 @@ class Stage:
         self.shape, self.folder, self.seed = shape, folder, seed
         self.out = folder / "out"
         self.disks = Disks(data=folder / "data", databases=folder / "databases")
-        self.port, self.admin_port, self._upstream_port = free_port(), free_port(), free_port()
+        self.port, self.admin_port = free_port(), free_port()
+        self._upstream_port, self._sink_port = free_port(), free_port()
         self.upstream_pace = (per_second, connections)
         self.more_environ: dict[str, str] = {}
         self.postgres: PostgresServer | None = None
@@ -83,6 +84,8 @@ class Stage:
             DATA_DIR=str(self.disks.data),
             DATABASE_PATH=str(self.disks.databases / "llm-proxy.db"),
             FILE_EVENT_LOG=str(self.out / "events.jsonl"),
+            WEBHOOK_URL=f"http://127.0.0.1:{self._sink_port}/events",
+            WEBHOOK_SECRET="chaos-signs-with-this",
             API_CONFIG_PATH=str(self.folder / "providers.yaml"),
             PYTHONPATH=os.pathsep.join((str(Path(__file__).with_name("stepped_clock")), str(ROOT))),
             CHAOS_CLOCK=str(self.folder / "clock"),
@@ -167,10 +170,28 @@ class Stage:
         """Whether the dispatcher has given up delivering to it for the moment."""
         return any(known.name == backend and known.state == "waiting" for known in self.looked().backends)
 
-    def call(self, *, size: int = 200, model: str = "") -> int:
+    def call(self, *, size: int = 200) -> int:
         """The status of one more call; 0 when no whole reply came."""
-        call = chat(self.token, f"nemesis-{uuid.uuid4().hex}-", size=size)
-        return ask(self.port, with_model(call, model) if model else call, self.diary)
+        return self._ask(size=size)[0]
+
+    def call_and_find(self, *backends: str, within_s: float) -> None:
+        """One more call, whose event must come to these backends in time."""
+        status, event_id = self._ask()
+        assert status == 200
+        for backend in backends:
+            eventually(lambda at=backend: self.arrivals[at].of({event_id}), within_s=within_s)  # type: ignore[misc]
+
+    def poison(self, backend: str, *, said: str = "", model: str = "gpt-4.1-mini") -> None:
+        """A call whose event that backend must bury, and no other one."""
+        call = chat(self.token, f"{said}-{uuid.uuid4().hex}-", model=model)
+        with (self.folder / POISON).open("a") as file:
+            file.write(f"{backend} {call.request_id}\n")
+        status, event_id = ask(self.port, call, self.diary)
+        assert status == 200
+        self.outstanding.excuse(backend, event_id)
+
+    def _ask(self, **more: Any) -> tuple[int, str]:
+        return ask(self.port, chat(self.token, f"nemesis-{uuid.uuid4().hex}-", **more), self.diary)
 
     def open_stream(self) -> OpenStream:
         call = chat(self.token, f"open-{uuid.uuid4().hex}", streamed=True, directions="chunks=600;gap_ms=50")
@@ -203,9 +224,14 @@ class Stage:
             python("tests.chaos.mock_upstream", str(self._upstream_port)), log=self.folder / "upstream.log"
         )
         stack.callback(lambda: self.upstream.kill())
+        (self.folder / MODE).write_text("ok")
+        argv = python("tests.chaos.sink", str(self._sink_port), str(self.folder))
+        self.sink = Process(argv, log=self.folder / "sink.err.log")
+        stack.callback(self.sink.kill)
         self.token = asyncio.run(_seed(self.settings))
         self.diary = stack.enter_context(Diary(self.folder, "nemesis"))
-        self.outstanding = Outstanding(self.folder, self._arrivals())
+        self.arrivals = self._arrivals()
+        self.outstanding = Outstanding(self.folder, self.arrivals)
         stack.callback(self._kill_server)
         self.start_server()
 
@@ -221,7 +247,11 @@ class Stage:
 
     def _arrivals(self) -> dict[str, Arrivals]:
         where = self.database_url or self.disks.databases / "records.db"
-        return {"database": DatabaseArrivals(where), "file": FileArrivals(self.out)}
+        return {
+            "database": DatabaseArrivals(where),
+            "file": FileArrivals(self.out),
+            "webhook": SinkArrivals(self.folder / LOG),
+        }
 
 
 def admitted(stats: KeeperStats) -> int:

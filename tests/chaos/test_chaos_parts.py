@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from tests.chaos.catalogue import KINDS, kinds_for
 from tests.chaos.checker import Verdict, check
-from tests.chaos.evidence import Diary
+from tests.chaos.evidence import POISON, Diary
 from tests.chaos.ledger import Ledger
 from tests.chaos.schedule import endless, once_each
 from tests.chaos.shrink import shrink
+from tests.chaos.sink import LOG
 
+_BACKENDS = ("file", "database", "webhook")
 _BODY = msgspec.json.encode({"model": "m"})
 
 
@@ -26,10 +28,11 @@ class Round:
         self.folder, self.records = folder, folder / "records.db"
         (folder / "out").mkdir()
         self.lines = [self.line(f"e{number}", f"r{number}") for number in range(3)]
+        self.noted = [f"e{number} r{number} - 1 0\n" for number in range(3)]
         self.rows = [(f"e{number}", f"r{number}") for number in range(3)]
         self.ledger = Ledger(
             recorded=3, appended=3, lost=0, dropped={}, bodies_dropped=0, interrupted=0, spools_left=0,
-            open={"file": 0, "database": 0}, delivered={"file": 3, "database": 3}, dead={},
+            open=dict.fromkeys(_BACKENDS, 0), delivered=dict.fromkeys(_BACKENDS, 3), dead={},
         )  # fmt: skip
         with Diary(folder, "load") as diary:
             for number in range(3):
@@ -44,6 +47,7 @@ class Round:
 
     def verdict(self, *, may_drop: bool = False) -> Verdict:
         (self.folder / "out" / "events.jsonl").write_bytes(b"".join(self.lines))
+        (self.folder / LOG).write_text("".join(self.noted))
         with closing(sqlite3.connect(self.records)) as database, database:
             database.execute("CREATE TABLE requests (event_id TEXT PRIMARY KEY, request_id TEXT, status INTEGER)")
             database.execute("CREATE TABLE request_bodies (event_id TEXT, side TEXT, data BLOB, truncated INTEGER)")
@@ -72,8 +76,9 @@ def test_a_lost_event_is_seen(over: Round) -> None:
 def test_an_event_that_the_ledger_admits_is_no_loss_where_there_was_no_room(over: Round) -> None:
     over.rows.pop()
     over.lines.pop()
+    over.noted.pop()
     over.ledger = msgspec.structs.replace(
-        over.ledger, recorded=2, appended=2, dropped={"disk_full": 1}, delivered={"file": 2, "database": 2}
+        over.ledger, recorded=2, appended=2, dropped={"disk_full": 1}, delivered={**dict.fromkeys(_BACKENDS, 2)}
     )
 
     assert over.verdict(may_drop=True).problems == ()
@@ -82,8 +87,9 @@ def test_an_event_that_the_ledger_admits_is_no_loss_where_there_was_no_room(over
 def test_an_admitted_event_is_a_problem_where_there_was_room(over: Round) -> None:
     over.rows.pop()
     over.lines.pop()
+    over.noted.pop()
     over.ledger = msgspec.structs.replace(
-        over.ledger, recorded=2, appended=2, dropped={"disk_full": 1}, delivered={"file": 2, "database": 2}
+        over.ledger, recorded=2, appended=2, dropped={"disk_full": 1}, delivered={**dict.fromkeys(_BACKENDS, 2)}
     )
 
     assert any("1 events dropped" in problem for problem in over.verdict().problems)
@@ -100,6 +106,29 @@ def test_a_duplicate_a_phantom_and_another_body_are_seen(over: Round) -> None:
     assert "1 events with another body" in problems
 
 
+def test_what_a_backend_without_keys_gets_twice_counts_as_doubled_on_the_wire(over: Round) -> None:
+    over.noted.append(over.noted[0])
+
+    verdict = over.verdict()
+
+    assert verdict.problems == ()
+    assert [(b.wire_duplicates, b.visible_duplicates) for b in verdict.backends] == [(0, 0), (0, 0), (1, 0)]
+
+
+def test_only_poison_may_be_buried(over: Round) -> None:
+    over.noted.pop()
+    over.ledger = msgspec.structs.replace(
+        over.ledger, delivered={**over.ledger.delivered, "webhook": 2}, dead={"webhook": {"e2"}}
+    )
+
+    problems = over.verdict().problems
+    (over.folder / POISON).write_text("webhook r2\n")
+    over.records.unlink()
+
+    assert problems == ("webhook: 1 dead letters, 1 of them no poison, 0 were made",)
+    assert over.verdict().problems == ()
+
+
 def test_a_call_with_two_events_is_seen(over: Round) -> None:
     over.rows.append(("e7", "r0"))
 
@@ -107,7 +136,7 @@ def test_a_call_with_two_events_is_seen(over: Round) -> None:
 
 
 def test_a_ledger_that_does_not_close_is_seen(over: Round) -> None:
-    over.ledger = msgspec.structs.replace(over.ledger, recorded=4, open={"file": 1, "database": 0})
+    over.ledger = msgspec.structs.replace(over.ledger, recorded=4, open={**dict.fromkeys(_BACKENDS, 0), "file": 1})
 
     problems = "\n".join(over.verdict().problems)
 

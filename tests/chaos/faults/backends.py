@@ -121,5 +121,5 @@ def lock_requests_table(stage: Stage, dice: Random) -> Iterator[None]:
 def poison_events(stage: Stage, dice: Random) -> Iterator[None]:
     """What a text column cannot hold: exactly these lie in the database's dead letters, all others are delivered."""
     for _ in range(3):
-        stage.call(model="nul\0inside")
+        stage.poison("database", model="nul\0inside")
     yield

@@ -11,7 +11,7 @@ from tests.chaos.stage import Stage
 from tests.support.llm_proxy import is_alive, is_ready
 from tests.support.waiting import eventually
 
-_BACK_S = 10.0
+_BACK_S = 30.0  # a bound for machines that are busy with other things; the real times are in the reports
 
 
 def _all_workers(stage: Stage, gone: int) -> bool:
