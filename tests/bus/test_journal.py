@@ -128,8 +128,9 @@ def test_dropped_exchanges_are_not_open_any_more_even_without_room_to_note_it(
     assert read(tmp_path).open == {}
 
 
+@pytest.mark.parametrize("has_room", [True, False])
 def test_half_a_frame_is_taken_back_and_the_event_goes_to_another_segment(
-    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_room: bool
 ) -> None:
     whole_write = os.pwrite
     record(journal)
@@ -140,7 +141,12 @@ def test_half_a_frame_is_taken_back_and_the_event_goes_to_another_segment(
         return whole_write(fd, content[: len(content) // 2] if is_first else content, at)
 
     monkeypatch.setattr(os, "pwrite", pwrite)
-    record(journal, b"x" * 5000)
+    if has_room:
+        record(journal, b"x" * 5000)
+    else:
+        monkeypatch.setattr(segments, "allocate", no_room)
+        with pytest.raises(SpoolFull):
+            record(journal, b"x" * 5000)
 
     assert (tmp_path / segments.segment_name(0)).stat().st_size == sound
-    assert read(tmp_path).next_seq == 2
+    assert read(tmp_path).next_seq == 1 + has_room

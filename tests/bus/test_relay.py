@@ -3,53 +3,19 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from bus import segments
 from bus.bus import AppendStatus
-from bus.checkpoint import CHECKPOINT, Checkpoint
+from bus.checkpoint import CHECKPOINT
 from bus.codec import decode_finished
 from bus.errors import BusError
-from bus.frames import Kind, pack, seed_of
-from bus.relay import Relay
-from bus.segments import SegmentReader, list_segments, segment_name
-from bus.slots import Slots
-from bus.spool import Spool
+from bus.segments import list_segments, segment_name
 from config.ids import id_bytes, id_text, new_id
+from tests.support.relays import record, relay_of, running
 from tests.support.spools import MemoryBus, began, finished, open_spool, until
-
-
-def relay_of(root: Path, bus: MemoryBus, **settings: Any) -> Relay:
-    known: dict[str, Any] = {
-        "retain": "replicated",
-        "poll_ms": 5,
-        "upkeep_ms": 20,
-        "backoff_ms": 1,
-        "backoff_max_ms": 5,
-    }
-    return Relay(root, bus, **(known | settings))
-
-
-@contextlib.asynccontextmanager
-async def running(root: Path, bus: MemoryBus, **settings: Any) -> AsyncIterator[Relay]:
-    relay = relay_of(root, bus, **settings)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(relay.run(), name="relay")
-        try:
-            yield relay
-        finally:
-            task.cancel()
-    relay.close()
-
-
-async def record(spool: Spool, number: int, **fields: Any) -> list[bytes]:
-    events = [finished(**fields) for _ in range(number)]
-    for event in events:
-        await spool.finish(event)
-    return [id_bytes(event.event_id) for event in events]
 
 
 @pytest.fixture
@@ -265,6 +231,49 @@ async def test_a_bus_that_is_away_is_waited_for_and_nothing_is_lost_or_doubled(r
     spool.close()
 
 
+async def test_a_relay_that_is_cancelled_in_an_append_drains_without_loss_or_double(root: Path, bus: MemoryBus) -> None:
+    spool = open_spool(root)
+    ids = await record(spool, 250)
+    relay = relay_of(root, bus)
+    for stuck_at in (1, 2, 4):
+        bus.stuck_at = len(bus.calls) + stuck_at
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(relay.run(), name="relay")
+            await until(lambda: bus.is_stuck)
+            task.cancel()
+        bus.is_stuck = False
+
+    assert await relay.drain(10) == 0
+
+    assert bus.event_ids() == ids
+    relay.close()
+    spool.close()
+
+
+async def test_a_dead_spool_is_on_disk_before_its_interrupted_events_are_in_the_bus(
+    root: Path, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = open_spool(root)
+    ids = await record(spool, 30, body=b"x" * 5000)
+    spool.begin(began())
+    spool.close()
+    synced: dict[str, int] = {}
+
+    def fdatasync(fd: int) -> None:
+        os.fdatasync(fd)
+        synced[Path(f"/proc/self/fd/{fd}").readlink().name] = len(bus.now.stream)
+
+    monkeypatch.setattr(segments, "fdatasync", fdatasync)
+    names = [segment_name(index) for index in list_segments(spool.folder)]
+    relay = relay_of(root, bus)
+    await relay.drain(10)
+
+    assert list(synced) == names
+    assert max(synced.values()) <= len(ids)
+    assert len(bus.now.stream) == len(ids) + 1
+    relay.close()
+
+
 async def test_drain_tells_how_many_events_are_left(root: Path, bus: MemoryBus) -> None:
     spool = open_spool(root)
     spool.begin(began())
@@ -277,181 +286,6 @@ async def test_drain_tells_how_many_events_are_left(root: Path, bus: MemoryBus) 
 
     bus.is_away = False
     assert await relay.drain(10) == 0
-    relay.close()
-
-
-async def test_replicated_keeps_a_segment_until_it_is_in_the_bus(root: Path, bus: MemoryBus) -> None:
-    spool = open_spool(root)
-    bus.is_away = True
-    async with running(root, bus, retain="replicated"):
-        await record(spool, 100, body=b"x" * 5000)
-        before = list_segments(spool.folder)
-        bus.is_away = False
-
-        await until(lambda: list_segments(spool.folder) == before[-1:])
-
-    assert len(bus.now.stream) == 100
-    spool.close()
-
-
-async def test_delivered_keeps_a_segment_until_all_backends_have_its_events(root: Path, bus: MemoryBus) -> None:
-    spool = open_spool(root)
-    key = id_bytes(spool.folder.name)
-    bus.delivered = {key: -1}
-    async with running(root, bus, retain="delivered") as relay:
-        await record(spool, 100, body=b"x" * 5000)
-        before = list_segments(spool.folder)
-        await until(lambda: relay.stats().appended == 100)
-        upkeeps = bus.calls.count((key, 1, 100, 0))
-        await until(lambda: bus.calls.count((key, 1, 100, 0)) > upkeeps + 2)
-        assert list_segments(spool.folder) == before
-
-        bus.delivered[key] = 50
-        await until(lambda: list_segments(spool.folder) == before[4:])
-
-        spool.close()
-        await until(lambda: list_segments(spool.folder) == before[4:])
-        bus.delivered[key] = 99
-        await until(lambda: not spool.folder.exists())
-
-
-async def test_a_segment_stays_as_long_as_one_of_its_events_is_not_delivered(root: Path, bus: MemoryBus) -> None:
-    spool = open_spool(root)
-    key = id_bytes(spool.folder.name)
-    await record(spool, 40, body=b"x" * 5000)
-    segment = SegmentReader(spool.folder, 1, seed_of(key))
-    head = segment.head()
-    segment.close()
-    assert head
-    bus.delivered = {key: head.seq - 2}
-    relay = relay_of(root, bus, retain="delivered")
-    await relay.drain(10)
-    assert list_segments(spool.folder)[0] == 0
-
-    bus.delivered[key] += 1
-    await relay.drain(10)
-    assert list_segments(spool.folder)[0] == 1
-
-    relay.close()
-    spool.close()
-
-
-async def test_the_checkpoint_is_on_disk_before_a_segment_is_deleted(root: Path, bus: MemoryBus) -> None:
-    spool = open_spool(root)
-    async with running(root, bus):
-        await record(spool, 100, body=b"x" * 5000)
-        await until(lambda: len(list_segments(spool.folder)) == 1)
-
-    point = Slots.open(spool.folder / CHECKPOINT, Checkpoint).read()
-    assert point and [point.first_segment] == list_segments(spool.folder)
-    spool.close()
-
-
-async def test_a_rotten_frame_costs_one_event_and_is_counted_once(root: Path, bus: MemoryBus) -> None:
-    spool = open_spool(root)
-    ids = await record(spool, 100, body=b"x" * 5000)
-    flip(spool.folder, 2, 20_000)
-    spool.close()
-    for faults in (["", "refused"] * 20, ["", "unknown"] * 20, []):
-        bus.faults = faults
-        relay = relay_of(root, bus, max_batch=10, retain="delivered", upkeep_ms=10_000)
-        bus.delivered = {}
-        assert await relay.drain(10) == 0
-        assert relay.stats().lost == 1
-        relay.close()
-
-    assert len(bus.event_ids()) == 99
-    assert set(bus.event_ids()) < set(ids)
-
-
-def flip(folder: Path, segment: int, at: int) -> None:
-    path = folder / segment_name(segment)
-    content = bytearray(path.read_bytes())
-    content[at] ^= 0xFF
-    path.write_bytes(content)
-
-
-async def test_what_the_bus_lost_after_the_segments_had_gone_is_counted_and_the_rest_goes_on(
-    root: Path, bus: MemoryBus
-) -> None:
-    spool = open_spool(root)
-    async with running(root, bus) as relay:
-        ids = await record(spool, 100, body=b"x" * 5000)
-        await until(lambda: len(list_segments(spool.folder)) == 1)
-        bus.fail_over()  # to a server that has nothing
-        ids += await record(spool, 10)
-
-        await until(lambda: bus.event_ids() and bus.event_ids()[-1] == ids[-1])
-        stats = relay.stats()
-
-    assert bus.event_ids() == ids[-len(bus.event_ids()) :]
-    assert stats.unrecoverable == 110 - len(bus.event_ids()) > 0
-    assert stats.lost == 0
-    spool.close()
-
-
-async def test_a_frame_of_a_newer_program_is_kept_and_told_about(root: Path, bus: MemoryBus) -> None:
-    spool = open_spool(root)
-    ids = await record(spool, 2)
-    key = id_bytes(spool.folder.name)
-    newer = pack(Kind.FINISHED, b"?", seed=seed_of(key), seq=2, event_id=bytes(16), ts_ms=0, codec=9)
-    spool.close()
-    with (spool.folder / segment_name(0)).open("ab") as segment:
-        segment.write(newer)
-    async with running(root, bus) as relay:
-        await until(lambda: relay.stats().stopped)
-
-        assert "newer program" in relay.stats().stopped[spool.folder.name]
-
-    assert bus.event_ids() == ids
-    assert spool.folder.exists()
-
-
-async def test_the_totals_outlive_spools_and_relays(root: Path, bus: MemoryBus) -> None:
-    for _ in range(3):
-        spool = open_spool(root, max_bytes=1 << 20)
-        spool.begin(began())
-        await record(spool, 5)
-        for _ in range(2):
-            spool._losses.dropped("spool_full")
-        spool.close()
-        relay = relay_of(root, bus)
-        await relay.drain(10)
-        stats = relay.stats()
-        relay.close()
-
-    assert (stats.retired, stats.recorded, stats.interrupted) == (3, 18, 3)
-    assert stats.dropped == {"spool_full": 6}
-
-
-@pytest.mark.parametrize(
-    "dies_at", ["bus.spool_root.set_aside", "tests.support.spools.MemoryBus.retire", "shutil.rmtree"]
-)
-async def test_a_death_while_a_spool_is_retired_counts_it_once_and_appends_nothing_anew(
-    root: Path, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch, dies_at: str
-) -> None:
-    class Died(BaseException):
-        pass
-
-    def die(*args: object, **kwargs: object) -> None:
-        raise Died
-
-    spool = open_spool(root)
-    await record(spool, 5)
-    spool.close()
-    with monkeypatch.context() as patch:
-        patch.setattr(dies_at, die)
-        relay = relay_of(root, bus)
-        with pytest.raises(Died):
-            await relay.drain(10)
-        relay.close()
-
-    relay = relay_of(root, bus)
-    await relay.drain(10)
-
-    assert len(bus.now.stream) == 5
-    assert (relay.stats().retired, relay.stats().recorded) == (1, 5)
-    assert [path.name for path in root.iterdir() if path.is_dir()] == []
     relay.close()
 
 

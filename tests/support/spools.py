@@ -64,6 +64,9 @@ class MemoryBus:
         self.faults: list[str] = []
         """Next first: `refused` (nothing happened), `unknown` (it happened, the answer is lost), `` (works)."""
         self.is_away = False
+        self.stuck_at = -1
+        """The call of this number never gets an answer, and nothing happens."""
+        self.is_stuck = False
         self.delivered: dict[bytes, int] | None = None
         """Per spool; None: everything is delivered at once."""
         self.calls: list[tuple[bytes, int, int, int]] = []
@@ -73,6 +76,9 @@ class MemoryBus:
         if self.is_away or fault == "refused":
             raise BusUnavailable("away")
         self.calls.append((spool, epoch, first_seq, len(entries)))
+        if len(self.calls) == self.stuck_at:
+            self.is_stuck = True
+            await asyncio.Event().wait()
         result = self._append(spool, epoch, first_seq, entries)
         if fault == "unknown":
             raise BusUnavailable("the answer is lost")
