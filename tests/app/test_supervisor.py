@@ -103,7 +103,7 @@ def test_a_killed_child_is_back_at_once(supervise: Callable[..., Running]) -> No
     os.kill(server.pids("a")[0], signal.SIGKILL)
     until(lambda: len(server.pids("a")) == 2)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5  # the longest backoff
     assert server.pids("b") == [other]
 
 

@@ -1,7 +1,5 @@
 """The `database` backend on both databases: complete rows, once each, and one bad row alone."""
 
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +8,7 @@ import pytest
 from bus.event import Body, ExchangeFinished, Usage
 from bus.sqlite_log import SqliteLog
 from config.settings import Settings
-from dispatcher.backends.base import Delivered, Ok, Outcome, Permanent, Retry, Unknown
+from dispatcher.backends.base import Ok, Outcome, Permanent, Retry, Unknown
 from dispatcher.backends.database import DatabaseBackend, body_rows, request_row
 from sql.database import Database
 from sql.errors import Conflict, SchemaMismatch, StoreError, StoreFull, StoreUnavailable, Unstorable
@@ -156,15 +154,3 @@ def test_every_field_of_the_row_is_filled_from_the_event() -> None:
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
     }
     assert all(row[name] == getattr(event, name) for name in shared)
-
-
-@pytest.mark.slow
-async def test_it_takes_thousands_of_events_a_second(stores: Stores) -> None:
-    backend = DatabaseBackend(stores.records)
-    batches: list[Sequence[Delivered]] = [[delivered(make_event(n)) for n in range(100)] for _ in range(20)]
-
-    started = time.monotonic()
-    for batch in batches:
-        assert await backend.deliver(batch) == [Ok()] * 100
-
-    assert 2000 / (time.monotonic() - started) > 500
