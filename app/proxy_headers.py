@@ -1,6 +1,7 @@
 """The headers that the proxy itself puts on a reply, and the time stamps of the Go program's `X-Proxy-*`."""
 
 import time
+from functools import lru_cache
 from typing import Final
 
 from app.exchange import Exchange, Headers
@@ -33,4 +34,9 @@ def passage_headers(exchange: Exchange) -> Headers:
 
 def _rfc3339(at_ms: int) -> bytes:
     seconds, ms = divmod(at_ms, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z".encode()
+    return f"{_second(seconds)}.{ms:03d}Z".encode()
+
+
+@lru_cache(maxsize=8)  # every reply of a second asks for the same text, and making it is 4 % of a reply
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
