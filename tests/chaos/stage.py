@@ -170,9 +170,9 @@ class Stage:
         """Whether the dispatcher has given up delivering to it for the moment."""
         return any(known.name == backend and known.state == "waiting" for known in self.looked().backends)
 
-    def call(self, *, size: int = 200) -> int:
+    def call(self, **more: Any) -> int:
         """The status of one more call; 0 when no whole reply came."""
-        return self._ask(size=size)[0]
+        return self._ask(**more)[0]
 
     def call_and_find(self, *backends: str, within_s: float) -> None:
         """One more call, whose event must come to these backends in time."""
@@ -181,9 +181,9 @@ class Stage:
         for backend in backends:
             eventually(lambda at=backend: self.arrivals[at].of({event_id}), within_s=within_s)  # type: ignore[misc]
 
-    def poison(self, backend: str, *, said: str = "", model: str = "gpt-4.1-mini") -> None:
+    def poison(self, backend: str, *, said: str) -> None:
         """A call whose event that backend must bury, and no other one."""
-        call = chat(self.token, f"{said}-{uuid.uuid4().hex}-", model=model)
+        call = chat(self.token, f"{said}-{uuid.uuid4().hex}-")
         with (self.folder / POISON).open("a") as file:
             file.write(f"{backend} {call.request_id}\n")
         status, event_id = ask(self.port, call, self.diary)
