@@ -113,8 +113,12 @@ def _number(*names: str) -> Callable[[Seen], Value | None]:
 
     def read(seen: Seen) -> Value | None:
         call = seen.said.call
-        found = next((source[n] for source in (call, _config(call)) for n in names if source.get(n) is not None), None)
-        return None if isinstance(found, bool) or not isinstance(found, int | float) else found
+        for source in (call, _config(call)) if seen.said.shape == "gemini" else (call,):
+            for name in names:
+                found = source.get(name)
+                if isinstance(found, int | float) and not isinstance(found, bool):
+                    return found
+        return None
 
     return read
 

@@ -21,7 +21,8 @@ def facts(event: ExchangeFinished, *, with_bodies: bool = False) -> dict[str, An
 
 def called(path: str = "/v1/chat/completions", **call: Any) -> ExchangeFinished:
     body = Body(json.dumps(call).encode(), "application/json")
-    return make_event(path=path, request_body=body, streamed=bool(call.get("stream")))
+    dialect = "gemini" if path.startswith("/v1beta") else "openai"
+    return make_event(path=path, dialect=dialect, request_body=body, streamed=bool(call.get("stream")))
 
 
 def test_usage_counts_cached_and_reasoning_inside_as_the_conventions_say() -> None:
