@@ -139,6 +139,8 @@ class Upstream(asyncio.Protocol):
         self._transport.write(_STREAM_HEAD)
         due = loop.time() + (random.random() * gap_s if "spread" in self._query else gap_s)
         for number in range(events):
+            if self._transport.is_closing():
+                return
             if gap_s:
                 await asyncio.sleep(due + number * gap_s - loop.time())
             await self._may_write.wait()
@@ -149,7 +151,7 @@ class Upstream(asyncio.Protocol):
     async def _content(self, size: int) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %d\r\n\r\n"
         self._transport.write(head % size)
-        while size > 0:
+        while size > 0 and not self._transport.is_closing():
             await self._may_write.wait()
             piece = _PIECE[:size]
             self._transport.write(piece)
