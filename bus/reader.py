@@ -3,9 +3,11 @@
     segments   0: HEAD 0, 0..99   1: HEAD 100, 100..150 (fsync refused)   2: HEAD 100, 100..160
     read       0..99 from 0, then 100..160 from 2: a later HEAD takes over from its seq on
 
-A seq that is nowhere is a hole: damage took its frame. Blocking; for one thread at a time.
+A seq that is nowhere is a hole: damage took its frame. While the worker lives it may still have the frame in memory and
+write it anew, so a hole is believed only after some patience. Blocking; for one thread at a time.
 """
 
+import time
 from collections import deque
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ from bus.errors import Undecodable
 from bus.frames import CLEAR, VERSION, Codec, Frame, Kind, seed_of
 from bus.segments import SegmentReader, list_segments
 
+PATIENCE_S: Final = 30.0  # a worker that can write at all writes anew within its backoff of 5 s
 _ENDLESS: Final = 2**63
 _KINDS: Final = frozenset(Kind)
 _CODECS: Final = frozenset(Codec)
@@ -28,7 +31,7 @@ class Item(Struct, frozen=True, gc=False):
 
 
 class SpoolReader:
-    def __init__(self, folder: Path, spool: bytes) -> None:
+    def __init__(self, folder: Path, spool: bytes, *, patience_s: float = PATIENCE_S) -> None:
         self.next_seq = 0
         self.open: dict[bytes, Frame] = {}
         """BEGAN frames whose exchange has not ended, as of the place read so far."""
@@ -43,6 +46,8 @@ class SpoolReader:
         self._limits: dict[int, int] = {}
         self._frames: deque[tuple[int, Frame]] = deque()
         self._hole_to = 0
+        self._patience_s = patience_s
+        self._doubts_since: float | None = None
         self._current: SegmentReader | None = None
         self._offset = 0
         self._start = 0
@@ -74,8 +79,11 @@ class SpoolReader:
             index, frame = self._frames[0]
             _check_known(frame)
             limit = self._limits.get(index, _ENDLESS)
-            self._hole_to = min(frame.seq, limit)
-            if self.next_seq < self._hole_to:
+            if self.next_seq < min(frame.seq, limit):
+                if self._is_lost(is_dead):
+                    self._hole_to = min(frame.seq, limit)
+                elif not self._look():
+                    return None
                 continue
             self._frames.popleft()
             if self._note(frame) and self.next_seq == frame.seq < limit:
@@ -95,7 +103,15 @@ class SpoolReader:
             self._current.close()
             self._current = None
 
+    def _is_lost(self, is_dead: bool) -> bool:
+        """Whether the next seq will not come any more, now that a later one is there."""
+        if is_dead or self.next_seq < self.oldest_seq:
+            return True
+        self._doubts_since = self._doubts_since or time.monotonic()
+        return time.monotonic() - self._doubts_since >= self._patience_s
+
     def _take(self, frame: Frame | None) -> Item:
+        self._doubts_since = None
         self.next_seq += 1
         return Item(self.next_seq - 1, frame)
 
@@ -134,10 +150,11 @@ class SpoolReader:
             self.is_at_end = is_dead and not found.used
         return bool(found.used or later)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Whether segments have come or gone."""
         segments = list_segments(self._folder)
         if segments == self._segments:
-            return
+            return False
         self._segments = segments
         self._bases = {index: self._bases[index] if index in self._bases else self._base(index) for index in segments}
         limit = _ENDLESS
@@ -145,6 +162,7 @@ class SpoolReader:
             self._limits[index] = limit
             base = self._bases[index]
             limit = limit if base is None else min(limit, base)
+        return True
 
     def _base(self, index: int) -> int | None:
         """Where a segment takes over; None when its HEAD is damaged."""

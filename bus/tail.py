@@ -21,7 +21,7 @@ from bus.codec import decode_began, encode
 from bus.errors import Undecodable
 from bus.frames import Codec, Frame, seed_of
 from bus.ownership import LOCK, take
-from bus.reader import SpoolReader
+from bus.reader import PATIENCE_S, SpoolReader
 from bus.segments import cut_torn_tail, list_segments, segment_name, sync_folder, sync_segments
 from bus.slots import Slots
 
@@ -37,7 +37,7 @@ class Batch(Struct):
 
 
 class Tail:
-    def __init__(self, folder: Path, spool: bytes) -> None:
+    def __init__(self, folder: Path, spool: bytes, *, patience_s: float = PATIENCE_S) -> None:
         """Takes the next epoch and makes it durable. Raises OSError."""
         self.folder, self.spool = folder, spool
         self.is_dead = False
@@ -49,7 +49,7 @@ class Tail:
         """When the oldest event that is read but not in the bus was written; 0 for none."""
         self.retry_at = 0.0
         self._lock_fd = -1
-        self._reader = SpoolReader(folder, spool)
+        self._reader = SpoolReader(folder, spool, patience_s=patience_s)
         self._made: list[Entry] | None = None
         self._was_known = True
         self._next_seq = 0
@@ -155,7 +155,7 @@ class Tail:
 
     def count_left(self) -> int:
         """Events of this spool that are not in the bus, `interrupted` ones to be made included."""
-        reader = SpoolReader(self.folder, self.spool)
+        reader = SpoolReader(self.folder, self.spool, patience_s=0)
         reader.seek(self.point.high_water + 1)
         try:
             with contextlib.suppress(Undecodable):

@@ -13,7 +13,7 @@ from bus.codec import encode
 from bus.errors import SpoolFull
 from bus.journal import Journal
 from bus.quota import Quota
-from bus.reader import SpoolReader
+from bus.reader import Item, SpoolReader
 from config.ids import id_bytes, new_id, new_id_bytes
 from tests.support.spools import began, finished
 
@@ -150,3 +150,31 @@ def test_half_a_frame_is_taken_back_and_the_event_goes_to_another_segment(
 
     assert (tmp_path / segments.segment_name(0)).stat().st_size == sound
     assert read(tmp_path).next_seq == 1 + has_room
+
+
+def test_a_frame_that_is_only_in_the_workers_memory_is_waited_for(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fdatasync(fd: int) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        if path.name == segments.segment_name(0):
+            os.truncate(path, 0)  # the pages are gone
+            raise OSError(errno.EIO, "I/O error")
+
+    for _ in range(8):
+        record(journal, b"x" * 9000)
+    patient, impatient = SpoolReader(tmp_path, SPOOL, patience_s=100), SpoolReader(tmp_path, SPOOL, patience_s=0)
+    for reader in (patient, impatient):
+        reader.seek(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "fdatasync", fdatasync)
+        patch.setattr(segments, "allocate", no_room)
+        assert not journal.sync()
+
+    assert patient.next(is_dead=False) is None
+    assert impatient.next(is_dead=False) == Item(0, None)
+
+    assert journal.sync()
+    assert [item.seq for item in iter(lambda: patient.next(is_dead=False), None) if item.frame] == list(range(8))
+    for reader in (patient, impatient):
+        reader.close()

@@ -209,8 +209,12 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(outcome=st.sampled_from(["", "", "", "unknown", "refused"]), entries=st.integers(1, 20))
     def relay(self, outcome: str, entries: int) -> None:
         for spool, folder in spools(self.root).items():
-            tail = self.tails.get(spool) or self.tails.setdefault(spool, Tail(folder, spool))
+            tail = self.tails.get(spool) or self.open_tail(spool, folder)
             self.move(tail, outcome, entries)
+
+    def open_tail(self, spool: bytes, folder: Path) -> Tail:
+        """Its patience is endless here: a worker that finds room again only after long counts, too."""
+        return self.tails.setdefault(spool, Tail(folder, spool, patience_s=1e9))
 
     def move(self, tail: Tail, outcome: str, entries: int) -> bool:
         if not tail.is_asked:
@@ -246,7 +250,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def the_open_segment_and_the_sealed_ones_can_be_read(self) -> None:
         for spool, folder in spools(self.root).items():
             if spool not in self.tails:
-                self.tails[spool] = Tail(folder, spool)
+                self.open_tail(spool, folder)
             assert self.tails[spool].count_left() >= 0
 
     def teardown(self) -> None:
