@@ -59,7 +59,7 @@ async def _plan(database: Any, statement: Statement, params: dict[str, Any]) -> 
     explain = Statement("explain", f"EXPLAIN QUERY PLAN {statement.sqlite}", f"EXPLAIN {statement.postgres}")
     async with database.transaction() as on:
         if database.dialect == "postgres":  # an almost empty table is read whole, and sorted, whatever indexes it has
-            for way in ("seqscan", "bitmapscan", "sort"):
+            for way in ("seqscan", "bitmapscan", "indexonlyscan", "sort"):
                 await on.execute(Statement("set", "", f"SET LOCAL enable_{way} = off"), {})
         rows = await on.fetch_all(explain, params)
     return "\n".join(str(row.get("detail") or row.get("QUERY PLAN")) for row in rows)
