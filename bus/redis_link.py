@@ -11,7 +11,16 @@ import redis.asyncio as aioredis
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from bus.errors import BusError, BusUnavailable
 from config.secret import Secret
@@ -22,8 +31,10 @@ _CONNECT_S: Final = 2.0
 _BEYOND_BLOCK_S: Final = 5.0  # a blocking read's socket may wait this much longer than its BLOCK
 _CONNECTIONS: Final = 16
 _OLDEST: Final = (6, 2)
-_PASSING: Final = ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN")
-"""Refusals that a failover, a restart or some room will heal."""
+_PASSING: Final = (BusyLoadingError, ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_PASSING_CODES: Final = ("MISCONF ", "NOREPLICAS ", "READONLY ")
+"""Refusals that a failover, a restart or some room will heal. Of those that redis-py knows it takes the code out of the
+text; servers before 7 tell a script's only in the middle of another error."""
 
 
 def redis_url(settings: Settings) -> Secret:
@@ -77,9 +88,7 @@ class RedisLink:
         try:
             return await answer
         except ResponseError as error:
-            if str(error).startswith(
-                ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM")
-            ):
+            if isinstance(error, _PASSING) or any(code in str(error) for code in _PASSING_CODES):
                 await self.drop()
                 raise BusUnavailable(f"Redis refuses for now: {error}") from error
             raise
