@@ -72,6 +72,10 @@ class Transcription:
             self._told = _NOTHING if self._reader is None else self._reader.close()
         return self._told
 
+    def has_told_all(self) -> bool:
+        """Whether a stream's terminal event has passed: what comes after it nobody waits for."""
+        return self.is_stream and self._reader is not None and self.reply_facts().is_complete
+
     def body(self) -> Body | None:
         if not self._kept:
             return None

@@ -35,7 +35,8 @@ class Record:
         try:
             await proceed(exchange)
         except (ClientGone, asyncio.CancelledError):
-            exchange.facts.cut = exchange.facts.cut or "client"
+            if not recorded.transcription.has_told_all():  # SDKs hang up at the terminal event
+                exchange.facts.cut = exchange.facts.cut or "client"
             raise
         finally:
             self._metrics.inflight -= 1

@@ -153,6 +153,24 @@ def test_the_event_is_recorded_before_the_client_has_its_last_byte(proxy: Proxy,
         assert response.headers["x-llm-proxy-event-id"] in recorded
 
 
+def test_a_client_that_hangs_up_after_the_terminal_event_has_cut_nothing(proxy: Proxy, upstream: Upstream) -> None:
+    @upstream.on(CHAT)
+    async def lingers(received: Received, wire: Wire) -> None:
+        await wire.start_chunked(EVENT_STREAM)
+        await wire.chunk(sse('{"id": "c"}', "[DONE]"))
+        await wire.gone()
+
+    headers = {"x-request-id": "hangs-up-at-done"}
+    with proxy.client() as client, client.stream("POST", CHAT, json={"stream": True}, headers=headers) as response:
+        for chunk in response.iter_raw():
+            if b"[DONE]" in chunk:
+                break
+
+    eventually(lambda: [e for e in proxy.events() if e.request_id == "hangs-up-at-done"])
+    event = next(e for e in proxy.events() if e.request_id == "hangs-up-at-done")
+    assert (event.cut, event.status) == ("", 200)
+
+
 def test_a_slow_reader_slows_the_upstream_and_loses_nothing(proxy: Proxy, upstream: Upstream) -> None:
     piece, pieces, sent = b"x" * 65536, 600, []
 

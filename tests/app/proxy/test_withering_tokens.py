@@ -124,6 +124,7 @@ def test_while_the_database_is_away_only_what_is_known_and_unlimited_works(
 
     # changes are obeyed in order: when this one is, none that would make the worker forget `known` is still to come
     revoked_id, revoked = own_proxy.new_token()
+    assert status(revoked)[0] == 200
     own_proxy.run(lambda stores: _revoke(stores, revoked_id))
     eventually(lambda: status(revoked)[0] == 401)
     assert [status(known)[0], status(limited)[0]] == [200, 200]
