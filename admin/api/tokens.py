@@ -62,6 +62,7 @@ class TokenFilter(paging.PageQuery, frozen=True, kw_only=True, forbid_unknown_fi
     cursor: paging.NumberCursor | None = None
     is_active: bool | None = None
     is_expired: bool | None = None
+    is_used_up: bool | None = None
     active_only: Annotated[bool, Meta(description="Older name of is_active=true.")] = False
     active_only_camel: Annotated[bool, Meta(description="Older name of is_active=true.")] = field(
         name="activeOnly", default=False
@@ -99,6 +100,7 @@ async def _list(call: Call, query: TokenFilter, project_id: str | None) -> Respo
         project_id=project_id,
         is_active=query.wants_active,
         is_expired=query.is_expired,
+        is_used_up=query.is_used_up,
         now_ms=call.deps.clock.now_ms(),
         after=paging.read_number_cursor(query.cursor),
         limit=query.size + 1,

@@ -32,10 +32,11 @@ DURATIONS = {
 }
 _DEFAULT_DURATION = "30d"
 _MAX_CHOICES = 200  # projects in a select; more are found from the project's own page
-_STATES: dict[str, tuple[bool | None, bool | None]] = {
-    "active": (True, False),
-    "expired": (True, True),
-    "revoked": (False, None),
+_STATES: dict[str, dict[str, bool]] = {
+    "active": {"is_active": True, "is_expired": False, "is_used_up": False},
+    "used-up": {"is_active": True, "is_expired": False, "is_used_up": True},
+    "expired": {"is_active": True, "is_expired": True},
+    "revoked": {"is_active": False},
 }
 _QUOTA = "Give a whole number of requests, or leave it empty for no limit."
 
@@ -62,19 +63,11 @@ async def list_all(visit: Visit) -> Response:
     query, now = visit.query, visit.parts.clock.now_ms()
     on = visit.parts.stores.main
     chosen = Chosen(project=query.get("project", ""), state=query.get("state", ""))
-    is_active, is_expired = read_choice(chosen.state, _STATES, (None, None))
+    state = read_choice(chosen.state, _STATES, {})
     after = read_cursor(query.get(CURSOR), tuple[Whole, str])
     project_id = chosen.project or None
-    rows = await tokens.list_page(
-        on,
-        project_id=project_id,
-        is_active=is_active,
-        is_expired=is_expired,
-        now_ms=now,
-        after=after,
-        limit=PAGE_ROWS + 1,
-    )
-    total = await tokens.count(on, project_id=project_id, is_active=is_active, is_expired=is_expired, now_ms=now)
+    rows = await tokens.list_page(on, project_id=project_id, now_ms=now, after=after, limit=PAGE_ROWS + 1, **state)
+    total = await tokens.count(on, project_id=project_id, now_ms=now, **state)
     names = await projects.names(on, sorted({row.project_id for row in rows[:PAGE_ROWS]}))
     return visit.show_list(
         "tokens/list.html",

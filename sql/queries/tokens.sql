@@ -30,7 +30,8 @@ SET hint = :hint,
 WHERE id = :id
 
 -- name: list_page
--- Which tokens are there, newest first? `expired_at_ms` asks for those expired by then, `live_at_ms` for the others.
+-- Which tokens are there, newest first? `expired_at_ms` asks for those expired by then, `live_at_ms` for the others;
+-- `used_up` for those without a request left, `quota_left` for the others.
 SELECT id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests, request_count, cache_hit_count,
        created_at_ms, last_used_at_ms, deactivated_at_ms
 FROM tokens
@@ -39,6 +40,8 @@ WHERE TRUE
   AND is_active = :is_active  -- if is_active
   AND expires_at_ms <= :expired_at_ms  -- if expired_at_ms
   AND (expires_at_ms IS NULL OR expires_at_ms > :live_at_ms)  -- if live_at_ms
+  AND request_count >= max_requests  -- if used_up
+  AND (max_requests IS NULL OR request_count < max_requests)  -- if quota_left
   AND (created_at_ms, id) < (:after_at_ms, :after_id)  -- if after_at_ms
 ORDER BY created_at_ms DESC, id DESC
 LIMIT :limit
@@ -53,6 +56,8 @@ WHERE TRUE
   AND is_active = :is_active  -- if is_active
   AND expires_at_ms <= :expired_at_ms  -- if expired_at_ms
   AND (expires_at_ms IS NULL OR expires_at_ms > :live_at_ms)  -- if live_at_ms
+  AND request_count >= max_requests  -- if used_up
+  AND (max_requests IS NULL OR request_count < max_requests)  -- if quota_left
 
 -- name: revoke
 -- Stops a token that is active.

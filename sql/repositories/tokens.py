@@ -41,6 +41,7 @@ async def list_page(
     project_id: str | None = None,
     is_active: bool | None = None,
     is_expired: bool | None = None,
+    is_used_up: bool | None = None,
     now_ms: int,
     after: tuple[int, str] | None = None,
     limit: int,
@@ -49,7 +50,7 @@ async def list_page(
     """Newest first. `after` is (created_at_ms, id) of the last row of the page before."""
     at_ms, token_id = after or (None, None)
     params = {
-        **_filter(project_id, is_active, is_expired, now_ms),
+        **_filter(project_id, is_active, is_expired, is_used_up, now_ms),
         "after_at_ms": at_ms,
         "after_id": token_id,
         "limit": limit,
@@ -64,9 +65,10 @@ async def count(
     project_id: str | None = None,
     is_active: bool | None = None,
     is_expired: bool | None = None,
+    is_used_up: bool | None = None,
     now_ms: int,
 ) -> int:
-    row = await on.fetch_one(_Q.count, _filter(project_id, is_active, is_expired, now_ms))
+    row = await on.fetch_one(_Q.count, _filter(project_id, is_active, is_expired, is_used_up, now_ms))
     return int(row["n"]) if row else 0
 
 
@@ -97,11 +99,13 @@ async def add_usage(on: Connection, usages: Sequence[TokenUsage]) -> None:
 
 
 def _filter(
-    project_id: str | None, is_active: bool | None, is_expired: bool | None, now_ms: int
+    project_id: str | None, is_active: bool | None, is_expired: bool | None, is_used_up: bool | None, now_ms: int
 ) -> dict[str, str | bool | int | None]:
     return {
         "project_id": project_id,
         "is_active": is_active,
         "expired_at_ms": now_ms if is_expired is True else None,
         "live_at_ms": now_ms if is_expired is False else None,
+        "used_up": True if is_used_up is True else None,
+        "quota_left": True if is_used_up is False else None,
     }

@@ -207,19 +207,22 @@ async def test_filters_choose_by_state_and_project(signed_in: Site, clock: Still
     row, other = await project(signed_in.stores, "One"), await project(signed_in.stores, "Other")
     active, _ = await token(signed_in.stores, row.id)
     revoked, _ = await token(signed_in.stores, row.id)
+    used_up, _ = await token(signed_in.stores, row.id, max_requests=1)
     await token(signed_in.stores, other.id)
     await tokens.revoke(signed_in.stores.main, revoked.id, clock.now_ms())
+    assert await tokens.admit(signed_in.stores.main, used_up.id, clock.now_ms())
 
     async def ids(query: str) -> list[str]:
         page = (await signed_in.get(f"/admin/tokens?project={row.id}&{query}")).text
         return re.findall(r'<tr id="token-([^"]+)"', page)
 
     assert await ids("state=active") == [active.id]
+    assert await ids("state=used-up") == [used_up.id]
     assert await ids("state=revoked") == [revoked.id]
     assert await ids("state=expired") == []
     clock.pass_ms(2 * _DAY_MS)
     await signed_in.sign_in()
-    assert await ids("state=expired") == [active.id]
+    assert set(await ids("state=expired")) == {active.id, used_up.id}
 
 
 async def test_a_spent_quota_is_said(signed_in: Site, clock: StillClock) -> None:

@@ -150,12 +150,14 @@ async def test_revoking_all_names_those_that_were_active(stores: Stores, project
 @pytest.mark.parametrize(
     ("chosen", "wanted"),
     [
-        ({}, "dcba"),
-        ({"is_active": True}, "cba"),
+        ({}, "edcba"),
+        ({"is_active": True}, "ecba"),
         ({"is_active": False}, "d"),
         ({"is_expired": True}, "b"),
-        ({"is_expired": False}, "dca"),
-        ({"is_expired": False, "is_active": True}, "ca"),
+        ({"is_expired": False}, "edca"),
+        ({"is_expired": False, "is_active": True}, "eca"),
+        ({"is_used_up": True}, "e"),
+        ({"is_used_up": False}, "dcba"),
     ],
 )
 async def test_filters_of_the_list(stores: Stores, project_id: str, chosen: dict[str, bool], wanted: str) -> None:
@@ -163,6 +165,7 @@ async def test_filters_of_the_list(stores: Stores, project_id: str, chosen: dict
     await _create(stores, project_id, id="b", created_at_ms=2, expires_at_ms=NOW_MS)
     await _create(stores, project_id, id="c", created_at_ms=3, expires_at_ms=NOW_MS + 1)
     await _create(stores, project_id, id="d", created_at_ms=4, is_active=False)
+    await _create(stores, project_id, id="e", created_at_ms=5, max_requests=2, request_count=2)
 
     page = await tokens.list_page(stores.main, project_id=project_id, now_ms=NOW_MS, limit=9, **chosen)  # type: ignore[arg-type]
 
