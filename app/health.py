@@ -38,13 +38,11 @@ class Health:
         database = await self._ping()
         if database != "ok" and not self._lookups.knows_tokens:
             return PlainTextResponse(f"database: {database}", status_code=503)
-        degraded = [
-            name for name, state in {"database": database, "spool": self._spool_state()}.items() if state != "ok"
-        ]
+        degraded = [name for name, state in self._parts(database).items() if state != "ok"]
         return PlainTextResponse(f"ready, degraded: {', '.join(degraded)}" if degraded else "ready")
 
     async def health(self, request: Request) -> Response:
-        parts = {"database": await self._ping(), "spool": self._spool_state()}
+        parts = self._parts(await self._ping())
         body: dict[str, Any] = {
             "status": "ok" if all(state == "ok" for state in parts.values()) else "degraded",
             "timestamp": datetime.now(UTC).isoformat(),
@@ -63,6 +61,9 @@ class Health:
             except StoreError:
                 self._database = "away"
         return self._database
+
+    def _parts(self, database: str) -> dict[str, str]:
+        return {"database": database, "spool": self._spool_state()}
 
     def _spool_state(self) -> str:
         if self._spool is None:

@@ -2,12 +2,13 @@
 
 import time
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Final
 
 from app.exchange import Exchange, Headers
 from app.recorder import overhead_ns
 
-VERSION: Final = "0.1.0"
+VERSION: Final = version("llm-proxy")
 
 
 def reply_headers(exchange: Exchange) -> Headers:

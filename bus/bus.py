@@ -6,9 +6,12 @@ stores in the same atomic write as the entries, so that a resend is a no-op and 
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
+
+SUSPECT_AFTER: Final = 3
+"""An event that was handed out this often without a word is handed out alone, so that its company is spared."""
 
 
 class AppendStatus(Enum):

@@ -120,7 +120,7 @@ async def check_server(link: RedisLink) -> str:
     if tuple(int(n) for n in str(server["redis_version"]).split(".")[:2]) < _OLDEST:
         raise BusError(f"Redis {version} is too old for the event bus; 6.2 or newer is needed")
     policy = str(memory.get("maxmemory_policy", "noeviction"))
-    if policy.startswith("allkeys-"):
+    if evicts_any_key(memory):
         raise BusError(
             f"Redis evicts any key (maxmemory-policy {policy}), events too; set it to noeviction or use another server"
         )
@@ -129,3 +129,8 @@ async def check_server(link: RedisLink) -> str:
     )
     name = "Valkey" if "valkey_version" in server else "Redis"
     return f"{name} {version}, {policy}, {grade}"
+
+
+def evicts_any_key(memory: Mapping[str, str]) -> bool:
+    """Whether a server whose INFO memory this is throws away keys that have no expiry, the stream among them."""
+    return memory.get("maxmemory_policy", "").startswith("allkeys-")

@@ -15,15 +15,12 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from bus.bus import AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
+from bus.bus import SUSPECT_AFTER, AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
 from bus.errors import BusUnavailable
-from bus.redis_link import RedisLink, check_server
+from bus.redis_link import RedisLink, check_server, evicts_any_key
 
 RETRY_STEP: Final = 1000
 """The server's delivery counter holds retries * RETRY_STEP + hand-outs since the last word."""
-SUSPECT_AFTER: Final = 3
-"""An event that was handed out this often without a word is handed out alone, so that its company is spared."""
-
 _TRIM_AT_ONCE: Final = 10_000
 _FIRST_GUESS_BYTES: Final = 4096
 _GUARD_EVERY_S: Final = 1.0
@@ -172,7 +169,7 @@ class RedisStreams:
             return
         memory = await self._link.info("memory")
         most, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
-        if memory.get("maxmemory_policy", "").startswith("allkeys-"):
+        if evicts_any_key(memory):
             raise BusUnavailable("Redis evicts any key, so also events; set maxmemory-policy noeviction")
         if most and used > most * _FULLEST:
             raise BusUnavailable(f"Redis uses {used * 100 // most} % of its maxmemory; events wait in the spool")

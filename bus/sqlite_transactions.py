@@ -9,11 +9,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bus.bus import AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
+from bus.bus import SUSPECT_AFTER, AppendResult, AppendStatus, BusStats, Delivery, Entry, GroupStats
 from bus.sqlite_letters import drop_returned
-
-SUSPECT_AFTER: Final = 3
-"""An event that was handed out this often without a word is handed out alone, so that its company is spared."""
 
 TRIM_CHUNK: Final = 5_000  # entries deleted per transaction: a few milliseconds, so that appends never wait long
 _VACUUM_PAGES: Final = 256  # 4 MiB: about ten milliseconds

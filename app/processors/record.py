@@ -16,6 +16,7 @@ from app.metrics import Metrics
 from app.recorder import Recorder, overhead_ns
 from app.reply import Reply
 from app.transcription import Transcription
+from app.upstreams.headers import content_length
 from config.logs import log
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class _RecordedReply:
         exchange = self._exchange
         exchange.facts.reply_head_ns = time.monotonic_ns()
         self.transcription.head(exchange, status, headers)
-        self._length = _length(headers)
+        self._length = content_length(headers)
         if self._length == 0 or exchange.method == "HEAD" or status in (204, 304):
             await self.record()
         await self._inner.start(status, headers)
@@ -145,10 +146,3 @@ class _RecordedReply:
         if not self._is_recorded:
             self._is_recorded = True
             await self._recorder.finish(self._exchange, self.transcription)
-
-
-def _length(headers: Headers) -> int | None:
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return None

@@ -47,6 +47,7 @@ _CLIENT_ONLY: Final = frozenset(
     }
 )
 _NOT_SENT_UPSTREAM: Final = _HOP_BY_HOP | _CLIENT_ONLY | STRIPPED
+_NOT_SENT_BACK: Final = _HOP_BY_HOP | {b"set-cookie", b"set-cookie2"}
 
 
 def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Headers:
@@ -68,7 +69,7 @@ def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Head
 
 def client_headers(exchange: Exchange, headers: Headers) -> Headers:
     """The upstream's headers, less its connection's, with ours. Its cookies are meant for nobody here."""
-    dropped = _HOP_BY_HOP | named_in_connection(headers) | {b"set-cookie", b"set-cookie2"}
+    dropped = _NOT_SENT_BACK | named_in_connection(headers)
     kept = [(name, value) for name, value in headers if name not in dropped and not name.startswith(b"x-llm-proxy-")]
     return [*kept, *reply_headers(exchange), *passage_headers(exchange)]
 
