@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 
 import brotli
 import msgspec
@@ -82,16 +83,17 @@ def test_json_that_was_cut_is_shown_as_text() -> None:
     assert value(shown) == '{"choices": [{"te'
 
 
-@pytest.mark.parametrize(
-    ("encoding", "data"),
-    [
-        ("gzip", gzip.compress(b"\0" * 200_000_000, 1)),
-        ("br", brotli.compress(b"\0" * 100_000_000, quality=1)),
-        ("zstd", zstandard.compress(b"\0" * 200_000_000)),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"\0" * 200_000_000, 9))),
-    ],
-)
-def test_a_bomb_is_cut_at_four_mebibytes(encoding: str, data: bytes) -> None:
+_PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, 1),
+    "br": lambda data: brotli.compress(data, quality=1),
+    "zstd": zstandard.compress,
+    "gzip, gzip": lambda data: gzip.compress(gzip.compress(data, 9)),
+}
+
+
+@pytest.mark.parametrize("encoding", _PACKERS)
+def test_a_bomb_is_cut_at_four_mebibytes(encoding: str) -> None:
+    data = _PACKERS[encoding](bytes(100_000_000))
     unpacked = decoded(data, encoding)
 
     assert unpacked is not None
