@@ -17,6 +17,7 @@ from msgspec import Struct
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 _WATCH_PARENT_S = 0.5  # only where the kernel cannot tell us (macOS)
 
 
@@ -57,6 +58,16 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(1)
 
 
+def forked_children_stop_by_default() -> None:
+    """From now on, a child of `fork` dies of SIGTERM and SIGINT until it sets handlers of its own.
+
+    It would inherit ours, which only tell a loop that the child does not run: a stop within a worker's first tenths of
+    a second was lost, and waited for until the drain time was over. Both are held back during the fork, so that none
+    comes in between.
+    """
+    os.register_at_fork(before=_hold_stops, after_in_parent=_let_stops_in, after_in_child=_stop_by_default)
+
+
 def reap() -> Ended | None:
     """One process that has ended, its group killed before its pid may be given to another; None when there is none."""
     try:
@@ -80,6 +91,20 @@ def signal_one(pid: int, number: signal.Signals) -> None:
     """To the process alone: it stops what it forked in its own order."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _hold_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+
+
+def _let_stops_in() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+
+def _stop_by_default() -> None:
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    _let_stops_in()
 
 
 def _forked_from() -> int | None:

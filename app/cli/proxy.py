@@ -17,6 +17,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from app.children import forked_children_stop_by_default
 from app.cli import proxy_app
 from app.cli.failures import MISCONFIGURED
 from app.cli.in_process import BACKLOG, HEADER_READ_MS, LOGS
@@ -84,6 +85,7 @@ def serve(settings: Settings) -> int:
         log_dictconfig=LOGS,
     )
     _import_for_workers()
+    forked_children_stop_by_default()
     server.serve(target_loader=proxy_app.load, wrap_loader=False)
     return 0
 

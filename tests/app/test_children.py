@@ -57,3 +57,26 @@ def test_a_child_whose_parent_is_gone_already_exits_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
 
     assert (done.returncode, done.stdout) == (1, "")
+
+
+_FORKING = """
+import multiprocessing, signal, time, app.children as children
+{act}
+signal.signal(signal.SIGTERM, lambda *_: None)
+context = multiprocessing.get_context("fork")
+for _ in range(30):
+    child = context.Process(target=time.sleep, args=(30,))
+    child.start()
+    child.terminate()
+    child.join(1)
+    print(child.exitcode)
+    child.kill()
+"""
+
+
+def test_a_forked_child_that_is_stopped_while_it_starts_does_not_inherit_its_parents_deafness() -> None:
+    code = _FORKING.format(act="children.forked_children_stop_by_default()")
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.split() == [str(-signal.SIGTERM)] * 30, done.stderr
