@@ -287,6 +287,7 @@ class AcksFirst(BusMachine):
     acks_before_it_sends = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "log_class",
     [
@@ -307,6 +308,7 @@ def test_the_model_finds_the_bug_in_a_log_that(log_class: type[SqliteLog]) -> No
         run_state_machine_as_test(machine, settings=HUNT)
 
 
+@pytest.mark.slow
 def test_the_model_finds_a_consumer_that_acks_before_it_sends() -> None:
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(AcksFirst, settings=HUNT)

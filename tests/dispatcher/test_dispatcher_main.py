@@ -65,6 +65,7 @@ def test_all_mistakes_are_told_at_once_with_the_names_that_there_are(tmp_path: P
     ]
 
 
+@pytest.mark.slow
 async def test_events_reach_database_and_file_and_leave_the_log(tmp_path: Path, stores: Stores) -> None:
     path = tmp_path / "out" / "events.jsonl"
     events = [make_event(number) for number in range(30)]

@@ -157,6 +157,7 @@ async def believes_whole_batches(deliver: Any, batch: Sequence[Delivered]) -> li
     return outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mutant"),
     [

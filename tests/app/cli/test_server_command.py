@@ -19,6 +19,7 @@ from tests.support.llm_proxy import COMMAND, Server, clean_environment, is_alive
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
 TOKEN = "management-token-of-the-tests"
 
 

@@ -145,7 +145,7 @@ def test_the_event_is_recorded_before_the_client_has_its_last_byte(proxy: Proxy,
         await wire.chunk(sse("one", "[DONE]"))
         await wire.end()
 
-    for _ in range(50):
+    for _ in range(20):
         with proxy.client() as client:
             response = client.post(CHAT, json={"stream": True})
             recorded = {e.event_id for e in proxy.events()}

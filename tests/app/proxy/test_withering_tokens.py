@@ -16,6 +16,7 @@ from tests.support.upstream import Upstream
 from tests.support.waiting import eventually
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["sqlite", "postgres"])
 def test_a_quota_is_exact_over_two_workers_and_many_calls_at_once(
     own_proxy: Proxy, upstream: Upstream, driver: str, request: pytest.FixtureRequest
