@@ -1,19 +1,24 @@
 """Backend `file`: one JSON line per event, in the Go program's payload fields.
 
-An acknowledged event is on the disk. A redelivered one is looked up in the file first, so that after a crash each id is
-there once. A rotated file is let go and a new one begun.
+An acknowledged event is on the disk. What has been written lately is known and not written again: after a crash, and
+after a bus has lost what it knew and gets it from the spools anew. A rotated file is let go and a new one begun.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from dispatcher.backends.base import BackendUnavailable, Delivered, Ok, Outcome, Retry
 from dispatcher.backends.jsonl import JsonLines
+from dispatcher.backends.recent_ids import RecentIds
 from dispatcher.payloads import payload_of
+
+_REMEMBERED: Final = 200_000
+"""Ids, and up to half of them more: 33 MB then. A spool's segment that comes again holds some ten thousand events."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -26,8 +31,7 @@ class FileBackend:
         # One thread: a write that outlives its time-out ends before the next begins, which then finds its lines.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-backend")
         self._lines: JsonLines | None = None
-        self._written: set[str] | None = None
-        """Ids in the file, while redeliveries come; None when nobody asks."""
+        self._written = RecentIds(_REMEMBERED)
 
     async def open(self) -> None:
         try:
@@ -51,11 +55,10 @@ class FileBackend:
     def _write(self, batch: Sequence[Delivered]) -> None:
         try:
             lines = self._current()
-            known = self._known(lines, batch)
-            fresh = {item.event.event_id: item.event for item in batch if item.event.event_id not in known}
+            fresh = {item.event.event_id: item.event for item in batch if item.event.event_id not in self._written}
             if fresh:
                 lines.append(_encoder.encode(payload_of(event)) + b"\n" for event in fresh.values())
-            known.update(fresh)
+                self._written.add(fresh)
         except OSError:
             self._let_go()
             raise
@@ -65,19 +68,12 @@ class FileBackend:
             self._let_go()
         if self._lines is None:
             self._lines = JsonLines(self._path)
+            self._written.add(self._lines.recent_ids())
         return self._lines
 
-    def _known(self, lines: JsonLines, batch: Sequence[Delivered]) -> set[str]:
-        """Kept from batch to batch while redeliveries go on: reading 64 MiB again for each would be slow."""
-        if all(item.deliveries == 1 for item in batch):
-            self._written = None
-            return set()
-        if self._written is None:
-            self._written = lines.recent_ids()
-        return self._written
-
     def _let_go(self) -> None:
-        lines, self._lines, self._written = self._lines, None, None
+        """Forgets the file and not what it holds: a rotated one is not searched again."""
+        lines, self._lines = self._lines, None
         if lines is not None:
             lines.close()
 

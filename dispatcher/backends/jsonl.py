@@ -55,17 +55,19 @@ class JsonLines:
             os.ftruncate(self._fd, before)
             raise
 
-    def recent_ids(self) -> set[str]:
-        """The ids of the lines in the last 64 MiB."""
+    def recent_ids(self) -> list[str]:
+        """The ids of the lines in the last 64 MiB, oldest first; those lines are on the disk when it returns."""
         size = os.fstat(self._fd).st_size
         at = max(0, size - _LOOK_BACK)
-        found: set[str] = set()
+        found: list[str] = []
         rest = b""
-        while block := os.pread(self._fd, _BLOCK, at):
+        while at < size and (block := os.pread(self._fd, _BLOCK, at)):  # a device may have no end
             at += len(block)
             whole, newline, rest = (rest + block).rpartition(b"\n")
             if newline:
-                found.update(match.decode() for match in _ID.findall(whole))
+                found += [match.decode() for match in _ID.findall(whole)]
+        if found:
+            os.fdatasync(self._fd)  # whoever wrote them may have died before it could
         return found
 
     def close(self) -> None:

@@ -75,6 +75,29 @@ async def test_a_redelivery_after_a_restart_is_found_in_the_file(path: Path, bac
     await again.close()
 
 
+async def test_an_event_that_a_bus_forgot_and_handed_out_anew_is_written_once(path: Path, backend: FileBackend) -> None:
+    """After a failover or a flush the relay sends again what the bus lost: to the bus these are new entries."""
+    events = [make_event(number) for number in range(5)]
+    await backend.deliver([delivered(event) for event in events])
+    path.rename(path.with_suffix(".1"))
+
+    await backend.deliver([delivered(event) for event in [*events, make_event(9)]])
+
+    assert len(ids_in(path)) == 1
+
+
+async def test_what_is_in_the_file_is_known_after_a_restart(path: Path, backend: FileBackend) -> None:
+    events = [make_event(number) for number in range(5)]
+    await backend.deliver([delivered(event) for event in events])
+    await backend.close()
+    again = FileBackend(path)
+
+    await again.deliver([delivered(event) for event in events])
+
+    assert len(ids_in(path)) == 5
+    await again.close()
+
+
 async def test_a_body_cannot_pretend_that_another_event_is_there(path: Path, backend: FileBackend) -> None:
     victim = new_id()
     forged = b'{"event_id":"' + victim.encode() + b'"}'
