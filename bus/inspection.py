@@ -30,16 +30,29 @@ _MAX_CLIENTS: Final = 32
 _SUN_PATH: Final = 100  # longest path that a socket's address takes everywhere (Linux: 107 bytes)
 
 
+State = Literal["starting", "delivering", "waiting", "restarting", "stopped"]
+
+
 class BackendState(Struct, frozen=True):
     """How one backend of the dispatcher is doing."""
 
     name: str
-    state: Literal["starting", "delivering", "waiting", "restarting", "stopped"]
+    state: State
     """`waiting`: the backend or the bus is away, and is asked again with backoff."""
     failures: int = 0
     """Failed deliveries in a row."""
     error: str = ""
     """Why it waits; empty when it does not."""
+    breaker: Literal["closed", "open"] = "closed"
+    """`open`: it has taken nothing for so long that one event at a time asks whether it is back."""
+    opened: int = 0
+    """How often the breaker has opened. This and the counts below are of this process, the bus's are of all."""
+    delivered: int = 0
+    retried: int = 0
+    buried: int = 0
+    in_flight: int = 0
+    """Events that are being delivered."""
+    in_flight_bytes: int = 0
 
 
 class KeeperStats(Struct, frozen=True):

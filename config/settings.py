@@ -20,6 +20,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 OtlpProtocol = Literal["http/protobuf", "http/json"]
 Compression = Literal["zstd", "gzip", "none"]
+UpstreamClient = Literal["aiohttp", "http1"]
 
 
 def about(text: str, *, env: str = "", group: str = "", ge: int | None = None, le: int | None = None) -> Meta:
@@ -91,6 +92,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             env="LLM_PROXY_PROCESSORS",
         ),
     ] = ()
+    upstream_client: Annotated[
+        UpstreamClient,
+        about("The HTTP client behind the proxy: aiohttp, or http1, our own.", env="LLM_PROXY_UPSTREAM_CLIENT"),
+    ] = "aiohttp"
     max_request_body_bytes: Annotated[
         int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)
     ] = 512 * 1024 * 1024
@@ -179,6 +184,22 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     dispatcher_backoff_max_ms: Annotated[
         int, about("Longest retry backoff.", env="LLM_PROXY_DISPATCHER_BACKOFF_MAX_MS", ge=1)
     ] = 60_000
+    dispatcher_breaker_failures: Annotated[
+        int,
+        about(
+            "Failed deliveries in a row after which a backend is only probed, with one event at a time.",
+            env="LLM_PROXY_DISPATCHER_BREAKER_FAILURES",
+            ge=1,
+        ),
+    ] = 5
+    dispatcher_probe_max_ms: Annotated[
+        int,
+        about(
+            "Longest pause before a backend that takes nothing is asked again.",
+            env="LLM_PROXY_DISPATCHER_PROBE_MAX_MS",
+            ge=1,
+        ),
+    ] = 10_000
     dispatcher_timeout_ms: Annotated[
         int, about("How long one delivery may take.", env="LLM_PROXY_DISPATCHER_TIMEOUT_MS", ge=10)
     ] = 10_000

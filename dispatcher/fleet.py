@@ -17,6 +17,7 @@ from bus.inspection import BackendState
 from config.ids import new_id
 from dispatcher.backends.base import Backend
 from dispatcher.pauses import sleep_or_stop
+from dispatcher.tally import Tally
 from dispatcher.worker import Pace, Worker
 
 _HEALTHY_S: Final = 60.0  # a worker that lived so long starts its backoff anew
@@ -30,7 +31,8 @@ class Fleet:
         self._bus = bus
         self._pace = pace
         self._workers: dict[str, Worker] = {}
-        self._states: dict[str, BackendState] = {b.name: BackendState(b.name, "starting") for b in backends}
+        self._tallies = {backend.name: Tally() for backend in backends}
+        self._states = {name: tally.state(name, "starting") for name, tally in self._tallies.items()}
 
     def states(self) -> tuple[BackendState, ...]:
         running = {name: worker.state() for name, worker in self._workers.items()}
@@ -51,13 +53,14 @@ class Fleet:
             if crash is None:
                 break
             crashes = 1 if loop.time() - started > _HEALTHY_S else crashes + 1
-            self._states[backend.name] = BackendState(backend.name, "restarting", crashes, crash)
+            self._states[backend.name] = self._tallies[backend.name].state(backend.name, "restarting", crashes, crash)
             await sleep_or_stop(self._pace.backoff.delay_ms(crashes, random.random()), stop)
-        self._states[backend.name] = BackendState(backend.name, "stopped")
+        self._states[backend.name] = self._tallies[backend.name].state(backend.name, "stopped")
 
     async def _run_once(self, backend: Backend, stop: asyncio.Event) -> str | None:
         """Why the worker crashed; None when it ended because it was told to."""
-        worker = Worker(backend, self._bus, consumer_name(backend.name), self._pace, stop)
+        tally = self._tallies[backend.name]
+        worker = Worker(backend, self._bus, consumer_name(backend.name), self._pace, stop, tally)
         self._workers[backend.name] = worker
         try:
             await worker.run()

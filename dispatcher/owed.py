@@ -6,11 +6,13 @@ acknowledgement would turn every event into duplicates without end.
 
 from bus.bus import Bus
 from dispatcher.settle import Ack, Bury, RetryIn, Settlement
+from dispatcher.tally import Tally
 
 
 class Owed:
-    def __init__(self, bus: Bus, group: str, consumer: str) -> None:
+    def __init__(self, bus: Bus, group: str, consumer: str, tally: Tally) -> None:
         self._bus = bus
+        self._tally = tally
         self._group = group
         self._consumer = consumer
         self._open: dict[str, Settlement] = {}
@@ -25,15 +27,18 @@ class Owed:
         """Acknowledgements first: they are what keeps events from going out twice. Raises BusUnavailable."""
         if acks := [key for key, settlement in self._open.items() if isinstance(settlement, Ack)]:
             await self._bus.ack(self._group, acks)
+            self._tally.delivered += len(acks)
             self._forget(acks)
         for delay_ms, keys in self._by_delay().items():
             await self._bus.retry_in(self._group, self._consumer, keys, delay_ms)
+            self._tally.retried += len(keys)
             self._forget(keys)
         for key, settlement in list(self._open.items()):
             if isinstance(settlement, Bury):
-                await self._bus.dead_letter(
+                is_buried = await self._bus.dead_letter(
                     self._group, self._consumer, key, reason=settlement.reason, detail=settlement.detail
                 )
+                self._tally.buried += is_buried
                 self._forget([key])
 
     def _by_delay(self) -> dict[int, list[str]]:

@@ -1,4 +1,5 @@
-"""The worker against any script of a backend and any failures of the bus: all arrive once, only the bad are buried.
+"""The worker against any script of a backend, any outage of it and any failures of the bus: all arrive once, only the
+bad are buried, and the breaker is open when a backend takes nothing, and only then.
 
 The mutants at the end are bugs that this model has to find.
 """
@@ -6,7 +7,7 @@ The mutants at the end are bugs that this model has to find.
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,22 @@ from hypothesis import strategies as st
 
 from bus.errors import BusUnavailable
 from bus.sqlite_log import SqliteLog
-from dispatcher import worker as worker_module
 from dispatcher.backends.base import Delivered, Ok, Outcome, Permanent, Retry, Unknown
+from dispatcher.breaker import Breaker
 from dispatcher.owed import Owed
 from dispatcher.settle import Ack, Backoff, Bury, RetryIn, Settlement, settle
-from dispatcher.worker import Pace
+from dispatcher.worker import Pace, Worker
 from tests.dispatcher.scripted import ScriptedBackend, at_work, feed, group_of, make_event
 from tests.support.waiting import eventually_async
 
-PACE = Pace(batch_size=4, min_idle_ms=60, timeout_ms=1000, backoff=Backoff(1, 3))
+PACE = Pace(batch_size=4, min_idle_ms=60, timeout_ms=1000, backoff=Backoff(1, 3), breaker_failures=3)
 
 trouble = st.sampled_from(["retry", "unknown"])
 one_event = st.tuples(st.lists(trouble, max_size=4), st.sampled_from(["ok", "ok", "ok", "permanent"]))
 """What a backend says of one event, delivery by delivery, and how it ends."""
 plans = st.lists(one_event, min_size=1, max_size=12)
+outages = st.tuples(st.integers(0, 5), st.integers(0, 10))
+"""The backend works for so many deliveries, and then takes nothing for so many."""
 bus_faults = st.lists(st.sampled_from(["", "", "before", "after"]), max_size=30)
 """For each write of the worker: it works, it fails, or it works and the answer is lost."""
 
@@ -68,16 +71,41 @@ class FaultyLog(SqliteLog):
 class PlannedBackend(ScriptedBackend):
     """Takes a batch event by event, or refuses it whole while anything in it is bad, as `is_strict` says."""
 
-    def __init__(self, log: FaultyLog, plan: dict[str, tuple[list[str], str]], *, is_strict: bool) -> None:
+    def __init__(
+        self, log: FaultyLog, plan: dict[str, tuple[list[str], str]], outage: tuple[int, int], *, is_strict: bool
+    ) -> None:
         super().__init__(self.answer)
         self.log = log
         self.steps = {event: [*steps, end] for event, (steps, end) in plan.items()}
         self.is_strict = is_strict
-        self.sent_too_soon = False
+        self.outage = range(outage[0], sum(outage))
+        self.worker: Worker | None = None
+        self.failed: list[set[str]] = []
+        self.wrongs: set[str] = set()
 
     async def answer(self, batch: Sequence[Delivered]) -> list[Outcome]:
-        self.sent_too_soon |= self.log.has_open_ack
         ids = [item.event.request_id for item in batch]
+        self._watch(ids)
+        is_away = len(self.batches) - 1 in self.outage
+        outcomes: list[Outcome] = [Retry("away")] * len(ids) if is_away else self._judged(ids)
+        self.failed = [] if any(isinstance(outcome, Ok) for outcome in outcomes) else [*self.failed, set(ids)]
+        return outcomes
+
+    def _watch(self, ids: list[str]) -> None:
+        """What must never be seen by a backend."""
+        if self.log.has_open_ack:
+            self.wrongs.add("sent while an acknowledgement was owed")
+        assert self.worker
+        if self.worker.state().breaker == "closed":
+            return
+        if len(ids) > 1:
+            self.wrongs.add("an open breaker let a batch through")
+        if len(self.failed) < PACE.breaker_failures:
+            self.wrongs.add("the breaker opened too soon")
+        if len(set[str]().union(*self.failed)) < 2:
+            self.wrongs.add("the breaker opened for one event")
+
+    def _judged(self, ids: list[str]) -> list[Outcome]:
         if self.is_strict and len(ids) > 1 and any(self.steps[i] == ["permanent"] for i in ids):
             return [Permanent("something in here is bad")] * len(ids)
         return [self._next(i) for i in ids]
@@ -89,30 +117,39 @@ class PlannedBackend(ScriptedBackend):
         return outcomes.get(step, Permanent("bad"))
 
 
-async def play(plan: list[tuple[list[str], str]], faults: list[str], *, is_strict: bool) -> None:
+async def play(
+    plan: list[tuple[list[str], str]], outage: tuple[int, int], faults: list[str], *, is_strict: bool
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = await FaultyLog.open(Path(folder) / "bus.db")
         assert isinstance(log, FaultyLog)
         log.faults = iter(faults)
         try:
-            await _play(log, {f"request-{number}": one for number, one in enumerate(plan)}, is_strict=is_strict)
+            await _play(log, {f"request-{number}": one for number, one in enumerate(plan)}, outage, is_strict=is_strict)
         finally:
             await log.close()
 
 
-async def _play(log: FaultyLog, plan: dict[str, tuple[list[str], str]], *, is_strict: bool) -> None:
+async def _play(
+    log: FaultyLog, plan: dict[str, tuple[list[str], str]], outage: tuple[int, int], *, is_strict: bool
+) -> None:
     await log.ensure_groups(["scripted"])
     await feed(log, [make_event(number) for number in range(len(plan))])
-    backend = PlannedBackend(log, plan, is_strict=is_strict)
+    backend = PlannedBackend(log, plan, outage, is_strict=is_strict)
 
     async def is_settled() -> bool:
         group = await group_of(log)
         return group.pending + group.lag == 0
 
-    async with at_work(backend, log, PACE):
-        await eventually_async(is_settled, within_s=10)
+    async def is_closed() -> bool:
+        return worker.state().breaker == "closed"
 
-    assert not backend.sent_too_soon, "sent while an acknowledgement was owed"
+    async with at_work(backend, log, PACE) as worker:
+        backend.worker = worker
+        await eventually_async(is_settled, within_s=10)
+        await eventually_async(is_closed, within_s=2)
+
+    assert backend.wrongs == set()
     good = sorted(event for event, (_, end) in plan.items() if end == "ok")
     group = await group_of(log)
     assert sorted(backend.taken) == good, "each good event is taken exactly once"
@@ -120,11 +157,11 @@ async def _play(log: FaultyLog, plan: dict[str, tuple[list[str], str]], *, is_st
 
 
 @settings(max_examples=40)
-@given(plans, bus_faults, st.booleans())
+@given(plans, outages, bus_faults, st.booleans())
 async def test_all_arrive_once_and_only_the_bad_are_buried(
-    plan: list[tuple[list[str], str]], faults: list[str], is_strict: bool
+    plan: list[tuple[list[str], str]], outage: tuple[int, int], faults: list[str], is_strict: bool
 ) -> None:
-    await play(plan, faults, is_strict=is_strict)
+    await play(plan, outage, faults, is_strict=is_strict)
 
 
 class ForgetsWhatItOwes(Owed):
@@ -157,6 +194,29 @@ async def believes_whole_batches(deliver: Any, batch: Sequence[Delivered]) -> li
     return outcomes
 
 
+class OpensForOneEvent(Breaker):
+    def failed(self, keys: Collection[str]) -> bool:
+        self._is_of_many = True
+        return super().failed(keys)
+
+
+class OpensAtOnce(Breaker):
+    def __init__(self, opens_after: int) -> None:
+        super().__init__(1)
+
+
+class StaysOpen(Breaker):
+    def answered(self) -> bool:
+        return False if self.is_open else super().answered()
+
+
+class CountsOnThroughSuccess(Breaker):
+    def answered(self) -> bool:
+        failures, is_of_many, was_open = self._failures, self._is_of_many, super().answered()
+        self._failures, self._is_of_many = failures, is_of_many
+        return was_open
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mutant"),
@@ -166,15 +226,20 @@ async def believes_whole_batches(deliver: Any, batch: Sequence[Delivered]) -> li
         ("settle", buries_the_fourth_retry),
         ("settle", acknowledges_what_is_unknown),
         ("deliver_bisected", believes_whole_batches),
+        ("Breaker", OpensForOneEvent),
+        ("Breaker", OpensAtOnce),
+        ("Breaker", StaysOpen),
+        ("Breaker", CountsOnThroughSuccess),
+        ("Worker._at_once", PACE.batch_size),
     ],
 )
 def test_the_model_finds_the_bug_of_a_worker_that(monkeypatch: pytest.MonkeyPatch, name: str, mutant: object) -> None:
-    monkeypatch.setattr(worker_module, name, mutant)
+    monkeypatch.setattr(f"dispatcher.worker.{name}", mutant)
 
     @settings(max_examples=100, phases=[Phase.generate], database=None, derandomize=True)
-    @given(plans, bus_faults, st.booleans())
-    def hunt(plan: list[tuple[list[str], str]], faults: list[str], is_strict: bool) -> None:
-        asyncio.run(play(plan, faults, is_strict=is_strict))
+    @given(plans, outages, bus_faults, st.booleans())
+    def hunt(plan: list[tuple[list[str], str]], outage: tuple[int, int], faults: list[str], is_strict: bool) -> None:
+        asyncio.run(play(plan, outage, faults, is_strict=is_strict))
 
     with pytest.raises((AssertionError, ExceptionGroup)):
         hunt()
