@@ -21,6 +21,7 @@ from msgspec import Struct
 from config.clock import Clock, SystemClock
 from config.secret import Secret
 from dispatcher.backends.base import Outcome, Permanent, Retry, Unknown
+from dispatcher.backends.connections import Connections
 from dispatcher.backends.excerpts import excerpt
 from dispatcher.bodies import decoded
 
@@ -82,19 +83,13 @@ class Endpoint:
         )
         self._rules = rules or Rules()
         self._clock = clock or SystemClock()
-        self._client: httpx.AsyncClient | None = None
+        self._connections = Connections(self._new_client)
 
-    def open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                headers=self._headers, timeout=self._timeout, limits=self._limits, follow_redirects=False
-            )
-        return self._client
+    def open(self) -> None:
+        self._connections.open()
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._connections.close()
 
     async def post(
         self, content: bytes, headers: Mapping[str, str], *, until: float, is_alone: bool
@@ -119,13 +114,21 @@ class Endpoint:
         return excerpt(text, self._secrets)
 
     async def _exchange(self, content: bytes, headers: Mapping[str, str]) -> tuple[httpx.Response, bytes]:
-        async with self.open().stream("POST", self._url, content=content, headers=dict(headers)) as response:
+        async with (
+            self._connections.one_call() as client,
+            client.stream("POST", self._url, content=content, headers=dict(headers)) as response,
+        ):
             body = bytearray()
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) >= _ANSWER_BYTES:
                     break
         return response, _plain(bytes(body[:_ANSWER_BYTES]), response.headers.get("content-encoding", ""))
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers=self._headers, timeout=self._timeout, limits=self._limits, follow_redirects=False
+        )
 
     def _meaning(self, response: httpx.Response, body: bytes, *, is_alone: bool) -> Outcome:
         status, rules = response.status_code, self._rules

@@ -18,7 +18,7 @@ from dispatcher.backends.http import Answer, Endpoint, Rules, retry_after_ms
 from tests.support import http_sink
 from tests.support.http_sink import HttpSink, says
 from tests.support.upstream import Received, Upstream, Wire, running_upstream
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_async
 
 KEY = "sk-the-key-that-nobody-may-see"
 
@@ -201,6 +201,43 @@ async def test_one_connection_serves_call_after_call(sink: Agreeable, endpoint: 
         await post(endpoint)
 
     assert sink.upstream.connections == 1
+
+
+async def test_calls_that_are_cut_off_take_no_connection_with_them(endpoint: Endpoint) -> None:
+    """At any step, by the end of their own time and a moment later by that of the delivery: httpcore's pool is left
+    without these connections, and for good."""
+    async with asyncio.timeout(4):
+        for steps in range(40):
+            await post(endpoint)
+            call = asyncio.create_task(post(endpoint))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+
+        assert await post(endpoint) == Answer(200, b"fine")
+
+
+async def test_a_call_that_is_cut_off_leaves_its_neighbour_alone(sink: Agreeable, endpoint: Endpoint) -> None:
+    sink.next(http_sink.never_answers, answers_late)
+    cut_off, neighbour = asyncio.create_task(post(endpoint)), asyncio.create_task(post(endpoint))
+    await eventually_async(lambda: _came(sink, 1))
+
+    cut_off.cancel()
+    after = await post(endpoint)
+
+    assert after == await neighbour == Answer(200, b"fine")
+
+
+async def _came(sink: Agreeable, known: int) -> bool:
+    return len(sink.received) > known
+
+
+async def answers_late(sink: HttpSink, received: Received, wire: Wire) -> None:
+    await asyncio.sleep(0.3)
+    await sink.behave(received, wire)
 
 
 async def test_what_the_other_side_repeats_of_our_key_is_masked(
