@@ -31,6 +31,19 @@ HELP: Final = {
     "llm_proxy_record_failures_total": ("counter", "Events that the spool failed to take."),
     "llm_proxy_spool_bytes": ("gauge", "Size of the spool."),
     "llm_proxy_store_away": ("gauge", "Workers that cannot reach the database."),
+    "llm_proxy_dispatcher_lag_events": ("gauge", "Events that a backend's dispatchers have not been handed yet."),
+    "llm_proxy_dispatcher_lag_seconds": ("gauge", "Age of the oldest event that a backend does not have yet."),
+    "llm_proxy_dispatcher_pending_events": ("gauge", "Events handed out or to be tried again, by backend."),
+    "llm_proxy_dispatcher_dead_letters": ("gauge", "Dead letters there are, by backend."),
+    "llm_proxy_dispatcher_delivered_total": ("counter", "Events that this dispatcher delivered, by backend."),
+    "llm_proxy_dispatcher_retried_total": ("counter", "Deliveries that are to be tried again, by backend."),
+    "llm_proxy_dispatcher_dead_total": ("counter", "Events that this dispatcher made dead letters, by backend."),
+    "llm_proxy_dispatcher_in_flight_events": ("gauge", "Events that are being delivered, by backend."),
+    "llm_proxy_dispatcher_in_flight_bytes": ("gauge", "Their size in memory."),
+    "llm_proxy_dispatcher_failures_in_a_row": ("gauge", "Failed tries of a backend since its last success."),
+    "llm_proxy_dispatcher_breaker_open": ("gauge", "1 while a backend is only probed."),
+    "llm_proxy_dispatcher_breaker_opened_total": ("counter", "How often a backend's breaker has opened."),
+    "llm_proxy_dispatcher_bus_away": ("gauge", "1 while the event bus does not answer the dispatcher."),
     "llm_proxy_memory_max_rss_bytes": ("gauge", "Most memory that this worker has held."),
     "llm_proxy_python_gc_collections_total": ("counter", "Collections of the garbage collector in this worker."),
 }
@@ -60,9 +73,9 @@ def as_json(snapshot: Snapshot, uptime_s: float) -> dict[str, Any]:
     }
 
 
-def as_prometheus(snapshot: Snapshot, uptime_s: float) -> str:
+def as_prometheus(snapshot: Snapshot, uptime_s: float, *, always: tuple[str, ...] = _ALWAYS) -> str:
     samples: dict[str, list[str]] = {}
-    for key in _ALWAYS:
+    for key in always:
         snapshot.counters.setdefault(key, 0)
     for key, value in {**snapshot.counters, **snapshot.gauges, **_process(uptime_s)}.items():
         samples.setdefault(_family(key), []).append(

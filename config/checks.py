@@ -68,10 +68,11 @@ def _of_listening(settings: Settings) -> Iterator[str]:
         "LISTEN_ADDR": settings.listen_addr,
         "ADMIN_UI_LISTEN_ADDR": settings.admin_ui_listen_addr,
         "METRICS_ADDR": settings.metrics_addr,
+        "DISPATCHER_LISTEN_ADDR": settings.dispatcher_listen_addr,
     }
     taken: dict[addresses.Address, str] = {}
     for name, text in listeners.items():
-        if not text and name == "METRICS_ADDR":
+        if not text and name in ("METRICS_ADDR", "DISPATCHER_LISTEN_ADDR"):
             continue
         try:
             address = addresses.parse(text, name)

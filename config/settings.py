@@ -167,6 +167,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             group="Dispatcher",
         ),
     ] = ("database",)
+    dispatcher_listen_addr: Annotated[
+        str, about("Where a dispatcher serves /live, /ready and its metrics, e.g. `:9090`; empty: nowhere.")
+    ] = ""
     file_event_log: Annotated[str, about("Path of a JSONL file; turns the file backend on.")] = ""
     dispatcher_batch_size: Annotated[int, about("Events per delivery.", ge=1, le=10_000)] = 100
     dispatcher_min_idle_ms: Annotated[

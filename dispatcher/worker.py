@@ -26,6 +26,7 @@ from dispatcher.breaker import Breaker
 from dispatcher.owed import Owed
 from dispatcher.pauses import sleep_or_stop
 from dispatcher.settle import Backoff, Bury, asked_ms, is_crash_loop, settle
+from dispatcher.stopping import stops_with
 from dispatcher.tally import Tally
 
 _BATCH_BYTES: Final = 16 * 1024**2  # bounds memory; a batch of the largest bodies stays below it
@@ -96,6 +97,7 @@ class Worker:
         return self._tally.state(self._backend.name, state, self._failures, self._error, is_open=is_open)
 
     async def run(self) -> None:
+        stops_with(self._stop)
         try:
             while not self._stop.is_set():
                 try:

@@ -16,16 +16,22 @@ def dispatcher(
     backends: Annotated[
         str | None, typer.Option("--backends", help="Where events go, e.g. database,file [env: DISPATCHER_BACKENDS].")
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option("--listen", help="Serve /live, /ready and /metrics here [env: DISPATCHER_LISTEN_ADDR]."),
+    ] = None,
 ) -> None:
     """Deliver events to the backends, in a process (or fleet) of its own.
 
     With the embedded bus there is nothing to start: the keeper inside `llm-proxy server` delivers.
 
     \b
-    Example:
+    Examples:
       llm-proxy dispatcher --backends database,file
+      llm-proxy dispatcher --listen :9090
     """
-    settings = settings_with({"DISPATCHER_BACKENDS": backends}, env)  # what cannot be used is told first
+    flags = {"DISPATCHER_BACKENDS": backends, "DISPATCHER_LISTEN_ADDR": listen}
+    settings = settings_with(flags, env)  # what cannot be used is told first
     if not is_bus_shared(settings):
         raise ConfigError(
             [

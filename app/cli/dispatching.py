@@ -8,6 +8,7 @@ import logging
 import signal
 from contextlib import AsyncExitStack
 
+from app.cli.dispatcher_exposure import Exposure
 from app.cli.event_bus import open_bus
 from config.logs import log
 from config.settings import Settings
@@ -17,8 +18,9 @@ from sql.stores import open_stores
 logger = logging.getLogger(__name__)
 
 
-async def dispatch(settings: Settings) -> int:
-    """Until SIGTERM. Raises ConfigError for unknown backends and for a Redis that must not be used."""
+async def dispatch(settings: Settings, *, is_child: bool = False) -> int:
+    """Until SIGTERM; `is_child` of a server. Raises ConfigError for unknown backends and for a Redis that must not be
+    used, Failure when its address is taken."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -26,6 +28,11 @@ async def dispatch(settings: Settings) -> int:
         bus = await stack.enter_async_context(open_bus(settings))
         stores = open_stores(settings)
         stack.push_async_callback(stores.close)
-        await Dispatcher(settings, bus, stores).run(stop)
+        dispatcher = Dispatcher(settings, bus, stores)
+        exposure = Exposure(settings, bus, dispatcher.states, stop, is_child=is_child)
+        async with asyncio.TaskGroup() as tasks:
+            exposure.start(tasks)
+            await dispatcher.run(stop)
+            await exposure.end()
     log(logger, logging.INFO, "dispatcher stopped")
     return 0

@@ -13,6 +13,7 @@ import logging
 import signal
 from contextlib import AsyncExitStack
 
+from app.cli.dispatcher_exposure import Exposure
 from app.cli.event_bus import open_bus
 from bus.bus import Bus, BusStats
 from bus.errors import BusUnavailable
@@ -51,16 +52,25 @@ async def keep(settings: Settings, *, with_dispatcher: bool) -> int:
         stack.callback(relay.close)
         states = dispatcher.states if dispatcher else tuple
         await stack.enter_async_context(serve_inspection(paths.keeper_socket(settings), bus, relay, states))
-        await _work(settings, bus, relay, dispatcher, stop)
+        exposure = Exposure(settings, bus, dispatcher.states, stop, is_child=True) if dispatcher else None
+        await _work(settings, bus, relay, dispatcher, exposure, stop)
     return 0
 
 
-async def _work(settings: Settings, bus: Bus, relay: Relay, dispatcher: Dispatcher | None, stop: asyncio.Event) -> None:
+async def _work(
+    settings: Settings,
+    bus: Bus,
+    relay: Relay,
+    dispatcher: Dispatcher | None,
+    exposure: Exposure | None,
+    stop: asyncio.Event,
+) -> None:
     stop_dispatcher = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         moving = tasks.create_task(relay.run(), name="relay")
-        if dispatcher:
-            tasks.create_task(dispatcher.run(stop_dispatcher), name="dispatcher")
+        delivering = tasks.create_task(dispatcher.run(stop_dispatcher), name="dispatcher") if dispatcher else None
+        if exposure:
+            exposure.start(tasks)
         await stop.wait()
         deadline = asyncio.get_running_loop().time() + settings.drain_s * _DRAIN_SHARE
         moving.cancel()
@@ -68,6 +78,9 @@ async def _work(settings: Settings, bus: Bus, relay: Relay, dispatcher: Dispatch
         in_spools = await relay.drain(settings.drain_s * _DRAIN_SHARE / 2)
         in_log = await _delivered(bus, deadline) if dispatcher else await _undelivered(bus)
         stop_dispatcher.set()
+        if delivering and exposure:
+            await asyncio.wait([delivering])
+            await exposure.end()
     level = logging.WARNING if in_spools or in_log else logging.INFO
     log(logger, level, "keeper stopped", left_in_spools=in_spools, left_undelivered=in_log)
 

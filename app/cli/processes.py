@@ -57,7 +57,7 @@ def _keeper(settings: Settings, options: Sequence[str]) -> int:
 def _dispatcher(settings: Settings, options: Sequence[str]) -> int:
     from app.cli.dispatching import dispatch
 
-    return asyncio.run(dispatch(settings))
+    return asyncio.run(dispatch(settings, is_child=True))
 
 
 def _admin(settings: Settings, options: Sequence[str]) -> int:

@@ -111,4 +111,6 @@ def _checked(settings: Settings, parts: list[str]) -> Settings:
         checks.free_port("ADMIN_UI_LISTEN_ADDR (or --no-admin)", admin)
     if settings.metrics_addr:
         checks.free_port("METRICS_ADDR", parse(settings.metrics_addr, "METRICS_ADDR"))
+    if settings.dispatcher_listen_addr and "dispatcher" in parts:
+        checks.free_port("DISPATCHER_LISTEN_ADDR", parse(settings.dispatcher_listen_addr, "DISPATCHER_LISTEN_ADDR"))
     return settings

@@ -14,10 +14,12 @@ from bus.event import ExchangeFinished
 from config.settings import Settings
 from dispatcher.backends.base import Delivered, Outcome, Retry, Unknown
 from dispatcher.bisect import deliver_bisected
+from dispatcher.stopping import is_stopping
 
 _ALONE_FROM: Final = 5
 _SHARE: Final = 0.9  # of the delivery's time-out; the rest is for telling what became of the parts
 _FAILURES: Final = 3  # in a row, or as many as calls run at once: after so many nothing more is sent
+_HANDED_OVER: Final = Retry("not sent: the dispatcher stops", after_ms=0)
 _OUT_OF_TIME: Final = Retry("not sent: the time of this delivery was used up by others", after_ms=0)
 
 
@@ -104,7 +106,7 @@ class _Round:
 
     async def _lane(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._has_failed() and loop.time() < self._until:
+        while not self._has_failed() and not is_stopping() and loop.time() < self._until:
             index, part = next(self._waiting, (-1, []))
             if not part:
                 return
@@ -115,6 +117,8 @@ class _Round:
 
     async def _call(self, some: Sequence[Packed]) -> list[Outcome]:
         """Halving takes time, too."""
+        if is_stopping():
+            return [_HANDED_OVER] * len(some)
         if asyncio.get_running_loop().time() >= self._until:
             return [_OUT_OF_TIME] * len(some)
         return await self._send(some, self._until)
@@ -124,6 +128,8 @@ class _Round:
 
     def _untried(self) -> Retry:
         """A service that was too slow is asked again at once: what it did take is progress."""
+        if is_stopping():
+            return _HANDED_OVER
         if not self._has_failed() or asyncio.get_running_loop().time() >= self._until:
             return _OUT_OF_TIME
         last = self._failures[-1]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bus.event import ExchangeFinished
 from dispatcher.backends.base import Delivered, Ok, Outcome, Permanent, Retry, Unknown
 from dispatcher.backends.parts import Limits, Packed, deliver_in_parts, split
+from dispatcher.stopping import stops_with
 from tests.dispatcher.scripted import delivered, make_event
 
 WIDE = Limits(items=10, max_bytes=10_000, at_once=2, within_s=10)
@@ -138,3 +139,20 @@ async def test_an_event_that_came_back_often_travels_alone_and_last() -> None:
     await deliver_in_parts(batch, encode, send, limits)
 
     assert calls == [["request-2", "request-3", "request-4", "request-5"], ["request-0"], ["request-1"]]
+
+
+async def test_when_the_dispatcher_stops_calls_end_and_the_rest_is_handed_over_at_once() -> None:
+    stop = asyncio.Event()
+    stops_with(stop)
+
+    async def send(part: Sequence[Packed], until: float) -> list[Outcome]:
+        if "request-20" in names(part):
+            stop.set()
+            return [Permanent("one of these")] * len(part)
+        return [Ok()] * len(part)
+
+    limits = Limits(items=10, max_bytes=10_000, at_once=1, within_s=10)
+    outcomes = await deliver_in_parts(batch_of(45), encode, send, limits)
+
+    handed_over = Retry("not sent: the dispatcher stops", after_ms=0)
+    assert outcomes == [Ok()] * 20 + [handed_over] * 25

@@ -1,0 +1,213 @@
+"""`llm-proxy dispatcher` as processes on Redis and Valkey: what it tells while it works, and who goes on after it."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.cli.dispatcher_metrics import snapshot_of
+from app.exposition import as_prometheus
+from bus.bus import BusStats, Entry, GroupStats
+from bus.codec import encode
+from bus.redis_link import RedisLink
+from bus.redis_streams import RedisStreams
+from config.ids import id_bytes
+from config.secret import Secret
+from tests.support.http_sink import Fault, HttpSink, says
+from tests.support.llm_proxy import COMMAND, Demo, clean_environment, run
+from tests.support.proxy import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.spools import finished
+from tests.support.upstream import Received, Upstream, Wire
+from tests.support.waiting import eventually
+from tests.support.webhook_server import SECRET, WebhookReceiver
+
+QUICK = {
+    "DISPATCHER_BACKENDS": "webhook",
+    "LLM_PROXY_DISPATCHER_BACKOFF_MS": "5",
+    "LLM_PROXY_DISPATCHER_PROBE_MAX_MS": "50",
+    "LLM_PROXY_DISPATCHER_BREAKER_FAILURES": "3",
+    "LLM_PROXY_DISPATCHER_MIN_IDLE_MS": "1000",
+    "DISPATCHER_BATCH_SIZE": "10",
+    "WEBHOOK_SECRET": SECRET,
+    "REDIS_STREAM_KEY": "llm-proxy-events",
+}
+
+
+class Dispatcher:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, err: Path) -> None:
+        self.process, self.url, self.err = process, url, err
+
+    def get(self, path: str) -> httpx.Response:
+        assert self.process.poll() is None, self.err.read_text()
+        return httpx.get(self.url + path, timeout=5, trust_env=False)
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return self.get("/ready").status_code == 200
+        return False
+
+    def live(self, field: str) -> int:
+        """Of the webhook, as of now and not as of the last look."""
+        found: int = self.get("/metrics").json()["backends"][0][field]
+        return found
+
+    def figures(self) -> dict[str, float]:
+        """The webhook's, without the prefix."""
+        lines = [line for line in self.get("/metrics/prometheus").text.splitlines() if '{backend="webhook"}' in line]
+        split = (line.removeprefix("llm_proxy_dispatcher_").split() for line in lines)
+        return {name.partition("{")[0]: float(value) for name, value in split}
+
+
+@contextmanager
+def dispatching(folder: Path, **environ: str) -> Iterator[Dispatcher]:
+    address = f"127.0.0.1:{free_port()}"
+    err = folder / f"err-{address}"
+    with err.open("wb") as stderr:
+        process = subprocess.Popen(
+            [COMMAND, "dispatcher", "--listen", address], cwd=folder, stderr=stderr, env=clean_environment(**environ)
+        )
+    started = Dispatcher(process, f"http://{address}", err)
+    try:
+        eventually(started.is_ready, within_s=30)
+        yield started
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def receiver(upstream: Upstream) -> WebhookReceiver:
+    return WebhookReceiver(upstream, "/hook")
+
+
+def environ(redis: str, receiver: WebhookReceiver) -> dict[str, str]:
+    return {**QUICK, "REDIS_URL": redis, "WEBHOOK_URL": receiver.url}
+
+
+def fed(redis: str, count: int) -> list[str]:
+    """Events that were appended for the webhook."""
+    events = [finished() for _ in range(count)]
+
+    async def feed() -> None:
+        bus = RedisStreams(RedisLink(Secret(redis)), QUICK["REDIS_STREAM_KEY"], min_idle_ms=1000)
+        await bus.ensure_groups(["webhook"])
+        seq = (await bus.append(b"spool", 1, 0, [])).high_water + 1
+        await bus.append(b"spool", 1, seq, [Entry(id_bytes(event.event_id), encode(event)) for event in events])
+        await bus.close()
+
+    asyncio.run(feed())
+    return [event.event_id for event in events]
+
+
+@pytest.mark.slow
+def test_it_tells_of_its_lag_its_breaker_and_its_work(folder: Path, redis_url: str, receiver: WebhookReceiver) -> None:
+    receiver.next(*[says(503)] * 10_000)
+    sent = fed(redis_url, 50)
+
+    with dispatching(folder, **environ(redis_url, receiver)) as dispatcher:
+        eventually(lambda: dispatcher.figures()["breaker_open"] == 1)
+        eventually(lambda: dispatcher.figures()["lag_seconds"] > 1)
+        away = dispatcher.figures()
+        assert dispatcher.get("/live").text == "alive"
+        assert dispatcher.get("/ready").text == "ready, degraded: webhook"
+        receiver.faults.clear()
+        eventually(lambda: dispatcher.figures()["delivered_total"] == 50)
+        eventually(lambda: dispatcher.figures()["pending_events"] == 0)
+        well, told = dispatcher.figures(), dispatcher.get("/metrics").json()
+        dispatcher.process.send_signal(signal.SIGTERM)
+        assert dispatcher.process.wait(10) == 0
+
+    assert away["lag_events"] + away["pending_events"] == 50
+    assert (away["delivered_total"], away["dead_letters"], away["retried_total"] >= 30) == (0, 0, True)
+    assert (well["lag_events"], well["lag_seconds"], well["breaker_open"]) == (0, 0, 0)
+    assert (well["breaker_opened_total"], well["in_flight_bytes"], well["dead_total"]) == (1, 0, 0)
+    assert (told["backends"][0]["name"], told["backends"][0]["breaker"]) == ("webhook", "closed")
+    assert sorted(receiver.done) == sorted(sent)
+
+
+@pytest.mark.slow
+def test_without_redis_it_is_not_ready_and_alive(folder: Path, own_redis: RedisServer, upstream: Upstream) -> None:
+    receiver = WebhookReceiver(upstream, "/hook")
+    with dispatching(folder, **environ(own_redis.url, receiver)) as dispatcher:
+        own_redis.kill()
+        eventually(lambda: dispatcher.get("/ready").text == "bus: away")
+        assert dispatcher.get("/live").status_code == 200
+        text = dispatcher.get("/metrics/prometheus").text
+        own_redis.start()
+        eventually(dispatcher.is_ready, within_s=20)
+
+    assert "llm_proxy_dispatcher_bus_away 1" in text
+    assert "lag_events{" not in text, "nothing is told that may be old"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to stop", "killed"])
+def test_what_one_held_another_delivers(
+    folder: Path, own_redis: RedisServer, receiver: WebhookReceiver, number: signal.Signals
+) -> None:
+    """One is about to halve a batch with a bad event in it when it ends; its lease is a second."""
+    may_answer = threading.Event()
+    receiver.next(answering_after(may_answer))
+    environment = environ(own_redis.url, receiver)
+    with dispatching(folder, **environment) as one, dispatching(folder, **environment) as other:
+        sent = fed(own_redis.url, 10)
+        receiver.refused = {sent[4]}
+        eventually(lambda: one.live("in_flight") + other.live("in_flight") == 10)
+        holder, heir = (one, other) if one.live("in_flight") else (other, one)
+        holder.process.send_signal(number)
+        ended_at = time.monotonic()
+        may_answer.set()
+        eventually(lambda: len(receiver.done) == 9, within_s=20)
+        took_s = time.monotonic() - ended_at
+        eventually(lambda: heir.live("buried") == 1)
+        assert heir.live("delivered") == 9
+        code = holder.process.wait(10)
+
+    print(f"taken over after {took_s:.2f} s")
+    assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert sorted(receiver.done) == sorted(set(sent) - {sent[4]})
+    assert receiver.repeats == 0
+
+
+def answering_after(may_answer: threading.Event) -> Fault:
+    async def answer(sink: HttpSink, received: Received, wire: Wire) -> None:
+        while not may_answer.is_set():
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            await sink.behave(received, wire)
+
+    return answer
+
+
+def test_no_label_can_break_out_of_its_quotes() -> None:
+    stats = BusStats(1, 1, 1, (GroupStats('we"b\n\\k', 2, 3, 4500, 1, 0),))
+
+    text = as_prometheus(snapshot_of([], stats), 1.0, always=())
+
+    assert 'llm_proxy_dispatcher_lag_seconds{backend="we\\"b\\n\\\\k"} 4.5' in text.splitlines()
+    assert "untyped" not in text
+
+
+def test_a_server_tells_its_dispatchers_numbers_in_the_one_scrape(running_demo: Demo) -> None:
+    def scrape() -> str:
+        return httpx.get(f"{running_demo.proxy}/metrics/prometheus", trust_env=False).text
+
+    eventually(lambda: 'llm_proxy_dispatcher_lag_events{backend="database"} 0' in scrape())
+    assert 'llm_proxy_dispatcher_breaker_open{backend="database"} 0' in scrape()
+
+
+def test_an_address_that_is_taken_is_told(folder: Path, upstream: Upstream) -> None:
+    taken = upstream.url.removeprefix("http://")
+
+    done = run(folder, "dispatcher", "--listen", taken, REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert (done.returncode, "DISPATCHER_LISTEN_ADDR (or --listen)" in done.stderr) == (1, True), done.stderr
