@@ -10,8 +10,8 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -21,13 +21,13 @@ from msgspec import Meta, Struct
 from bus.bus import Bus, BusStats
 from bus.dead_letters import AT_ONCE, DeadLetters, LetterPage, OpenedLetter
 from bus.errors import BusError, BusUnavailable
+from bus.unix_sockets import address, is_heard
 
 _ASK_BYTES: Final = 64 * 1024  # a question is short
 _ANSWER_BYTES: Final = 64 * 1024**2  # an event with its bodies, as base64
 _IDLE_S: Final = 30.0  # a client that says nothing for so long is let go
 _ANSWER_S: Final = 5.0
 _MAX_CLIENTS: Final = 32
-_SUN_PATH: Final = 100  # longest path that a socket's address takes everywhere (Linux: 107 bytes)
 
 
 State = Literal["starting", "delivering", "waiting", "restarting", "stopped"]
@@ -106,8 +106,8 @@ class Inspection:
         return answer.ok
 
     async def _exchange(self, question: bytes) -> bytes:
-        with _address(self._path) as address:
-            reader, writer = await asyncio.open_unix_connection(address, limit=_ANSWER_BYTES)
+        with address(self._path) as at:
+            reader, writer = await asyncio.open_unix_connection(at, limit=_ANSWER_BYTES)
         try:
             writer.write(question)
             await writer.drain()
@@ -125,7 +125,7 @@ async def serve_inspection(
     relay: HasStats | None = None,
     backends: Callable[[], Sequence[BackendState]] = tuple,
 ) -> AsyncIterator[None]:
-    """Answers until the block ends. A socket that a dead keeper left behind is replaced."""
+    """Answers until the block ends. A socket that a dead keeper left behind is replaced; BusError when one lives."""
     desk = _Desk(bus, relay, backends)
     listener = _listen(path)
     server = await asyncio.start_unix_server(desk.serve, sock=listener, limit=_ASK_BYTES)
@@ -226,6 +226,8 @@ class _Desk:
 
 
 def _listen(path: Path) -> socket.socket:
+    if is_heard(path, socket.SOCK_STREAM):
+        raise BusError(f"another keeper answers at {path}; stop it first")
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
@@ -234,23 +236,10 @@ def _listen(path: Path) -> socket.socket:
         os.fchmod(
             listener.fileno(), 0o600
         )  # on Linux the socket is born with it: no moment in which others may connect
-        with _address(path) as address:
-            listener.bind(address)
+        with address(path) as at:
+            listener.bind(at)
         path.chmod(0o600)
     except OSError as error:
         listener.close()
         raise BusError(f"{path} cannot be made ({error.strerror or error}); is DATA_DIR writable?") from error
     return listener
-
-
-@contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """A deep DATA_DIR does not fit into a socket's address; on Linux the folder's descriptor shortens it."""
-    if len(os.fsencode(path)) <= _SUN_PATH or not Path("/proc/self/fd").exists():
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

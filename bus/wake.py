@@ -3,13 +3,10 @@ the relay looks every `poll_ms` anyway."""
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-_LONGEST_ADDRESS: Final = 100  # the kernel's limit is 107 bytes
+from bus.unix_sockets import address, is_heard
 
 
 class Wake:
@@ -22,25 +19,22 @@ class Wake:
 
     def poke(self) -> None:
         """Never waits, never fails: no listener and a full queue are both fine."""
-        with contextlib.suppress(OSError), _address(self._path) as address:
-            self._socket.sendto(b"", address)
+        with contextlib.suppress(OSError), address(self._path) as at:
+            self._socket.sendto(b"", at)
 
     def close(self) -> None:
         self._socket.close()
 
 
 class WakeListener:
-    """The relay's end. Where no socket can be made, `wait` is a plain pause."""
+    """The relay's end. Where no socket can be made, or another relay still has it, `wait` is a plain pause."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
-            path.unlink(missing_ok=True)
-            with _address(path) as address:
-                self._socket.bind(address)
-            path.chmod(0o600)
+            self._bind(self._socket)
         except OSError:
             self._socket.close()
             self._socket = None
@@ -66,15 +60,10 @@ class WakeListener:
             self._socket = None
             self._path.unlink(missing_ok=True)
 
-
-@contextlib.contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """A socket's address for `path`, by way of its folder's descriptor when the path is longer than a socket takes."""
-    if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
+    def _bind(self, listener: socket.socket) -> None:
+        if is_heard(self._path, socket.SOCK_DGRAM):
+            raise OSError(f"{self._path} is in use")
+        self._path.unlink(missing_ok=True)
+        with address(self._path) as at:
+            listener.bind(at)
+        self._path.chmod(0o600)

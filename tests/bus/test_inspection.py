@@ -79,6 +79,16 @@ async def test_a_socket_of_a_dead_keeper_is_replaced(log: SqliteLog, socket_path
         assert (await Inspection(socket_path).stats()).bus.entries == 1
 
 
+async def test_a_second_keeper_takes_nothing_from_the_first(log: SqliteLog, socket_path: Path) -> None:
+    """Beside Redis no lock on a log keeps them apart."""
+    async with serve_inspection(socket_path, log):
+        with pytest.raises(BusError, match="another keeper answers"):
+            async with serve_inspection(socket_path, log):
+                pass
+
+        assert await Inspection(socket_path).stats()
+
+
 async def test_a_file_in_the_way_is_kept_and_told(log: SqliteLog, socket_path: Path) -> None:
     socket_path.write_text("precious")
 

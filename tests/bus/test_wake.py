@@ -68,14 +68,15 @@ async def test_a_path_longer_than_a_socket_takes_works(tmp_path: Path) -> None:
 
 
 async def test_a_listener_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
-    dead = WakeListener(tmp_path / "wake.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
+        dead.bind(str(tmp_path / "wake.sock"))  # the name stays when it is closed
     listener, wake = WakeListener(tmp_path / "wake.sock"), Wake(tmp_path / "wake.sock")
     wake.poke()
 
     assert await listener.wait(10)
     assert (tmp_path / "wake.sock").stat().st_mode & 0o777 == 0o600
 
-    for end in (dead, listener, wake):
+    for end in (listener, wake):
         end.close()
 
 
@@ -99,4 +100,15 @@ async def test_a_cancelled_wait_leaves_the_listener_usable(tmp_path: Path) -> No
     assert isinstance(listener._socket, socket.socket)
 
     listener.close()
+    wake.close()
+
+
+async def test_a_second_listener_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    first, wake = WakeListener(tmp_path / "wake.sock"), Wake(tmp_path / "wake.sock")
+
+    WakeListener(tmp_path / "wake.sock").close()
+    wake.poke()
+
+    assert await first.wait(10)
+    first.close()
     wake.close()
