@@ -26,7 +26,7 @@ from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes, metrics_folder
 from app.pipeline import Parts, build_pipeline, check_names
 from app.recorder import Recorder
-from app.upstreams.aiohttp_upstream import AiohttpUpstreams
+from app.upstreams.clients import ByProvider
 from app.usage_counts import UsageCounts
 from bus.spool import Spool
 from bus.wake import Wake
@@ -81,7 +81,7 @@ class Worker:
             )
             counts = UsageCounts(stores, flush_s=self._settings.usage_flush_ms / 1000)
             stack.push_async_callback(counts.flush)
-            upstreams = AiohttpUpstreams()
+            upstreams = ByProvider(self._settings.upstream_client)
             stack.push_async_callback(upstreams.close)
             endpoint = self._endpoint(lookups, counts, upstreams, spool)
             health = Health(stores, lookups, spool)
@@ -110,9 +110,7 @@ class Worker:
             wake=Wake(paths.wake_socket(settings)),
         )
 
-    def _endpoint(
-        self, lookups: Lookups, counts: UsageCounts, upstreams: AiohttpUpstreams, spool: Spool | None
-    ) -> Endpoint:
+    def _endpoint(self, lookups: Lookups, counts: UsageCounts, upstreams: ByProvider, spool: Spool | None) -> Endpoint:
         settings, clock = self._settings, SystemClock()
         recorder = Recorder(
             spool,

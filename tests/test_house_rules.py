@@ -23,6 +23,7 @@ MAY_IMPORT = {
 }
 """What is not named whole is named by module; `bus.errors` are what `bus.inspection` raises."""
 HOMES = {
+    "aiohappyeyeballs": ("app/upstreams/dialling.py",),
     "aiohttp": ("app/upstreams/",),
     "aiosqlite": ("sql/sqlite", "bus/sqlite"),
     "click": ("app/cli/",),  # what Typer stands on
@@ -30,6 +31,7 @@ HOMES = {
     "cryptography": ("sql/sealing.py",),
     "dogpile": ("app/lookups.py", "app/memory.py"),
     "granian": (*COMPOSITION, "app/supervisor.py"),
+    "httptools": ("app/upstreams/http1_connection.py",),
     "httpx": ("dispatcher/backends/", *COMPOSITION),
     "jinja2": ("admin/rendering.py",),
     "markupsafe": ("admin/",),

@@ -33,7 +33,7 @@ class CallUpstream:
         try:
             async with asyncio.timeout(_total_s(exchange)), asyncio.TaskGroup() as group:
                 watcher = group.create_task(exchange.body.watch(), name="watch-client")
-                await self._forward(exchange, request)
+                await self._forward(exchange, request, group)
                 watcher.cancel()
         except TimeoutError as error:
             exchange.facts.cut = "upstream"
@@ -41,12 +41,12 @@ class CallUpstream:
         except BaseExceptionGroup as group_error:
             _raise_what_counts(exchange, group_error)
 
-    async def _forward(self, exchange: Exchange, request: UpstreamRequest) -> None:
+    async def _forward(self, exchange: Exchange, request: UpstreamRequest, group: asyncio.TaskGroup) -> None:
         facts = exchange.facts
         facts.attempts += 1
         began = time.monotonic_ns()
         try:
-            response = await self._upstreams.of(exchange.provider).open(request)
+            response = await self._upstreams.of(exchange.provider).open(request, group)
             facts.upstream_head_ns = time.monotonic_ns()
         finally:
             facts.waited_ns += time.monotonic_ns() - began

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from app.errors import Overloaded, Refusal, UpstreamCut, UpstreamTimeout, UpstreamUnreachable
-from app.upstreams.upstream import Headers, Upstream, UpstreamRequest, UpstreamResponse
+from app.upstreams.upstream import Headers, UpstreamRequest, UpstreamResponse
 from config.providers import Provider, Timeouts
 
 _POOL_WAIT_S: Final = 5.0  # for a free connection; then the client is told to come back
@@ -43,7 +43,7 @@ class AiohttpUpstream:
         self._seats = asyncio.Semaphore(provider.connection.max_connections)
         self._session: aiohttp.ClientSession | None = None
 
-    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def open(self, request: UpstreamRequest, group: asyncio.TaskGroup) -> UpstreamResponse:
         await self._take_seat()
         try:
             response = await self._send(request)
@@ -135,21 +135,6 @@ class _AiohttpResponse:
             self._seats.release()
             self._seats = None
             self._response.close()  # a connection whose response was read to its end has been given back already
-
-
-class AiohttpUpstreams:
-    def __init__(self) -> None:
-        self._by_name: dict[str, Upstream] = {}
-
-    def of(self, provider: Provider) -> Upstream:
-        upstream = self._by_name.get(provider.name)
-        if upstream is None:
-            upstream = self._by_name[provider.name] = AiohttpUpstream(provider)
-        return upstream
-
-    async def close(self) -> None:
-        for upstream in self._by_name.values():
-            await upstream.close()
 
 
 async def _progress(pieces: AsyncIterator[bytes], head: asyncio.Timeout, head_s: float | None) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ Whatever HTTP client lies behind it raises only our errors: UpstreamUnreachable,
 Overloaded. Nothing is decompressed, no redirect is followed, no header is added but Host and the body's framing.
 """
 
+from asyncio import TaskGroup
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -42,8 +43,11 @@ class UpstreamResponse(Protocol):
 
 
 class Upstream(Protocol):
-    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Sends the request and returns with the response's head."""
+    async def open(self, request: UpstreamRequest, group: TaskGroup) -> UpstreamResponse:
+        """Sends the request and returns with the response's head.
+
+        A body in pieces may go on being sent, as a task of `group`, until the response is closed.
+        """
         ...
 
     async def close(self) -> None: ...

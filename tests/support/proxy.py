@@ -50,6 +50,8 @@ AUTH: dict[str, dict[str, str]] = {
     "azure": {"header": "api-key", "scheme": ""},
 }
 DIALECTS = {"anthropic": "anthropic", "gemini": "gemini"}
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LLM_PROXY_UPSTREAM_CLIENT")
+"""The last of them so that all tests can be run on either client."""
 PROVIDERS = ("openai", "anthropic", "gemini", "azure", "openrouter")
 
 
@@ -153,7 +155,7 @@ class Proxy:
             return False
 
     def _environ(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+        kept = {k: v for k, v in os.environ.items() if k in _INHERITED}
         return {
             **kept,
             "ENV": str(self.folder / "no.env"),

@@ -26,3 +26,12 @@ async def eventually_async(condition: Callable[[], Awaitable[object]], *, within
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s} s")
         await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
+    """The same for a condition that is seen in this very loop."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s")
+        await asyncio.sleep(0.005)

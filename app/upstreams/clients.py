@@ -1,0 +1,33 @@
+"""Which HTTP client lies behind `Upstream`, and one upstream for each provider."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from app.upstreams.aiohttp_upstream import AiohttpUpstream
+from app.upstreams.http1_upstream import Http1Upstream
+from app.upstreams.upstream import Upstream
+from config.provider import Provider
+from config.settings import UpstreamClient
+
+_CLIENTS: Final[Mapping[UpstreamClient, Callable[[Provider], Upstream]]] = {
+    "aiohttp": AiohttpUpstream,
+    "http1": Http1Upstream,
+}
+
+
+class ByProvider:
+    """Upstreams, each opened when it is first needed."""
+
+    def __init__(self, client: UpstreamClient) -> None:
+        self._make = _CLIENTS[client]
+        self._by_name: dict[str, Upstream] = {}
+
+    def of(self, provider: Provider) -> Upstream:
+        upstream = self._by_name.get(provider.name)
+        if upstream is None:
+            upstream = self._by_name[provider.name] = self._make(provider)
+        return upstream
+
+    async def close(self) -> None:
+        for upstream in self._by_name.values():
+            await upstream.close()
