@@ -6,6 +6,8 @@ local function count(name) return tonumber(redis.call('HGET', KEYS[3], name) or 
 local was_there = redis.call('EXISTS', KEYS[1])
 if was_there == 0 then
   redis.call('DEL', KEYS[2])
+  redis.call('XGROUP', 'CREATE', KEYS[1], 'none', '0', 'MKSTREAM')  -- without groups, too, events wait for theirs
+  redis.call('XGROUP', 'DESTROY', KEYS[1], 'none')
 end
 local have = {}
 if was_there == 1 then
@@ -18,7 +20,7 @@ if was_there == 1 then
 end
 for _, name in ipairs(ARGV) do
   if not have[name] then
-    redis.call('XGROUP', 'CREATE', KEYS[1], name, '0', 'MKSTREAM')
+    redis.call('XGROUP', 'CREATE', KEYS[1], name, '0')
     local gone = count('appended')
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
     if first then

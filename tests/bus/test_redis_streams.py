@@ -67,6 +67,18 @@ async def test_each_group_gets_everything_once_in_order(bus: RedisStreams) -> No
     assert {d.deliveries for d in other} == {1}
 
 
+async def test_events_that_come_before_any_group_wait_for_it(redis_url: str) -> None:
+    bus = RedisStreams(RedisLink(Secret(redis_url)), "early", min_idle_ms=MIN_IDLE_MS)
+
+    assert (await bus.append(SPOOL, 1, 0, entries(0, 3))).added == 3
+    assert await bus.trim() == 0
+    assert await bus.delivered_through(SPOOL) == -1
+    await bus.ensure_groups(["db"])
+
+    assert len(await read(bus)) == 3
+    await bus.close()
+
+
 async def test_what_a_silent_consumer_holds_is_claimed_and_the_crash_is_counted(bus: RedisStreams) -> None:
     await bus.append(SPOOL, 1, 0, entries(0, 2))
     held = await read(bus)
