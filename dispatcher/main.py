@@ -82,16 +82,20 @@ def build_backends(settings: Settings, stores: Stores) -> list[Backend]:
     backends: list[Backend] = []
     mistakes: list[str] = []
     for name in backend_names(settings):
-        if name not in BACKENDS:
-            mistakes.append(f"DISPATCHER_BACKENDS: unknown backend {name!r}; there are: {', '.join(BACKENDS)}")
-            continue
         try:
-            backends.append(BACKENDS[name](settings, stores))
+            backends.append(build_backend(name, settings, stores))
         except ConfigError as error:
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes)
     return backends
+
+
+def build_backend(name: str, settings: Settings, stores: Stores) -> Backend:
+    """Configured to be delivered to or not. Raises ConfigError."""
+    if name not in BACKENDS:
+        raise ConfigError([f"DISPATCHER_BACKENDS: unknown backend {name!r}; there are: {', '.join(BACKENDS)}"])
+    return BACKENDS[name](settings, stores)
 
 
 class Dispatcher:

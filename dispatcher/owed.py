@@ -4,13 +4,13 @@ They outlive a bus that is away. While anything is owed nothing more is sent, ot
 acknowledgement would turn every event into duplicates without end.
 """
 
-from bus.bus import Bus
+from dispatcher.feed import Feed
 from dispatcher.settle import Ack, Bury, RetryIn, Settlement
 from dispatcher.tally import Tally
 
 
 class Owed:
-    def __init__(self, bus: Bus, group: str, consumer: str, tally: Tally) -> None:
+    def __init__(self, bus: Feed, group: str, consumer: str, tally: Tally) -> None:
         self._bus = bus
         self._tally = tally
         self._group = group

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bus.bus import Bus, Delivery
+from bus.bus import Delivery
 from bus.codec import decode_finished
 from bus.errors import BusUnavailable, Undecodable
 from bus.inspection import BackendState, State
@@ -23,6 +23,7 @@ from config.settings import Settings
 from dispatcher.backends.base import Backend, BackendUnavailable, Delivered, Outcome, Retry, Unknown
 from dispatcher.bisect import deliver_bisected
 from dispatcher.breaker import Breaker
+from dispatcher.feed import Feed
 from dispatcher.owed import Owed
 from dispatcher.pauses import sleep_or_stop
 from dispatcher.settle import Backoff, Bury, asked_ms, is_crash_loop, settle
@@ -75,7 +76,7 @@ class Worker:
     """`run` ends when `stop` is set; what it could not hand over by then expires by itself."""
 
     def __init__(
-        self, backend: Backend, bus: Bus, consumer: str, pace: Pace, stop: asyncio.Event, tally: Tally | None = None
+        self, backend: Backend, bus: Feed, consumer: str, pace: Pace, stop: asyncio.Event, tally: Tally | None = None
     ) -> None:
         self._backend = backend
         self._bus = bus
