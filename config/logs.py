@@ -1,7 +1,8 @@
 """Logs: one JSON object a line on stderr (or plain text with LOG_FORMAT=console).
 
-`logging` is used as it is; fields go in `extra={"fields": {...}}` through `log()`. Writing happens on a thread of
-its own behind a bounded queue, so that a full pipe never holds up the loop; what does not fit is counted and dropped.
+`logging` is used as it is; fields go in `extra={"fields": {...}}` through `log()`, which makes no LogRecord where our
+own writer is all that listens. Writing happens on a thread of its own behind a bounded queue, so that a full pipe never
+holds up the loop; what does not fit is counted and dropped.
 """
 
 import atexit
@@ -14,6 +15,7 @@ from collections import deque
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from config.secret import MASK, Secret
 from config.settings import Settings
@@ -24,6 +26,22 @@ _GATHER_S = 0.02  # how long lines are gathered before they are written
 _STDERR = 2
 _END_S = 2.0  # what is left to write at exit may take this long
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Line(Struct, frozen=True, gc=False):
+    """A line of `log()`, with a fraction of a LogRecord's cost for who logs it."""
+
+    name: str
+    level: int
+    message: str
+    fields: dict[str, object]
+    created: float
+
+    def as_record(self) -> logging.LogRecord:
+        record = logging.LogRecord(self.name, self.level, "", 0, self.message, None, None)
+        record.created, record.msecs = self.created, int(self.created % 1 * 1000)
+        record.fields = self.fields
+        return record
 
 
 class _Lines(logging.Handler):
@@ -37,7 +55,7 @@ class _Lines(logging.Handler):
     def __init__(self, formatter: logging.Formatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
-        self._records: deque[logging.LogRecord] = deque()
+        self._records: deque[logging.LogRecord | Line] = deque()
         self._has_some = threading.Event()
         self._is_ending = False
         self._thread = threading.Thread(target=self._write_all, name="log-lines", daemon=True)
@@ -48,10 +66,13 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """The text is made now, while its arguments are what they were; the formatting is the thread's."""
+        record.msg, record.args = record.getMessage(), None
+        self.take(record)
+
+    def take(self, record: "logging.LogRecord | Line") -> None:
         if len(self._records) >= _QUEUE_LINES:
             type(self).dropped += 1
             return
-        record.msg, record.args = record.getMessage(), None
         self._records.append(record)
         if not self._has_some.is_set():
             self._has_some.set()
@@ -78,12 +99,15 @@ class _Lines(logging.Handler):
                 while text:
                     text = text[os.write(_STDERR, text) :]
 
-    def _line(self, record: logging.LogRecord) -> bytes:
+    def _line(self, record: "logging.LogRecord | Line") -> bytes:
         try:
-            text = self.format(record)
+            text = self.format(record.as_record() if isinstance(record, Line) else record)
         except Exception as error:  # a value that cannot be shown must not end all logging
             text = f"a line of {record.name} cannot be formatted: {error!r}"
         return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+_only_lines: _Lines | None = None
 
 
 class JsonFormatter(logging.Formatter):
@@ -120,7 +144,8 @@ class ConsoleFormatter(logging.Formatter):
 
 def set_up_logs(settings: Settings, service: str) -> None:
     """Once per process, before the first line. `service` is server, keeper, admin, ..."""
-    lines = _Lines(JsonFormatter(service) if settings.log_format == "json" else ConsoleFormatter())
+    global _only_lines
+    _only_lines = lines = _Lines(JsonFormatter(service) if settings.log_format == "json" else ConsoleFormatter())
     atexit.register(lines.end)
     root = logging.getLogger()
     root.handlers[:] = [lines]
@@ -131,7 +156,11 @@ def set_up_logs(settings: Settings, service: str) -> None:
 
 def log(logger: logging.Logger, level: int, message: str, **fields: object) -> None:
     """A line with fields. A Secret among them comes out masked."""
-    if logger.isEnabledFor(level):
+    if not logger.isEnabledFor(level):
+        return
+    if _only_lines is not None and logging.root.handlers == [_only_lines]:
+        _only_lines.take(Line(logger.name, level, message, fields, time.time()))
+    else:
         logger.log(level, message, extra={"fields": fields})
 
 
