@@ -4,10 +4,10 @@ A client's token is looked for where the provider's own SDK puts a key, then as 
 carry a credential are stripped, not only the one that was used; so are Cookie and the provider's key in the query.
 """
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
-from app.exchange import Headers
 from config.ids import TOKEN_PREFIX
 from config.providers import Auth
 from config.secret import Secret
@@ -17,9 +17,8 @@ STRIPPED: Final = frozenset(
 )
 
 
-def find_token(auth: Auth, headers: Headers, query: bytes) -> str | None:
-    """The client's token as it was shown, or None. An empty one counts as none."""
-    shown = dict(reversed(headers))  # the first of several wins
+def find_token(auth: Auth, shown: Mapping[bytes, bytes], query: bytes) -> str | None:
+    """The client's token as it was shown among the headers or in the query, or None. An empty one counts as none."""
     own = shown.get(auth.header.encode())
     if own is not None and (token := _without_scheme(own, auth.scheme)):
         return token

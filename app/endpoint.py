@@ -13,7 +13,6 @@ from app.errors import ClientGone, Draining, InvalidRequest, ProviderNotFound, R
 from app.exchange import Exchange, Facts, Headers, Proceed
 from app.reply import AsgiReply, Send
 from app.request_body import Receive, RequestBody
-from app.upstreams.headers import content_length
 from config.client_address import client_address
 from config.clock import Clock
 from config.ids import new_id
@@ -59,6 +58,7 @@ class Endpoint:
         exchange.facts = Facts()
         exchange.method = scope["method"]
         exchange.headers = headers = scope["headers"]
+        exchange.first = dict(reversed(headers))
         exchange.sent_path = _path(scope)
         exchange.query = scope["query_string"]
         exchange.request_id = _given(exchange, b"x-request-id", _REQUEST_ID) or exchange.event_id
@@ -66,7 +66,7 @@ class Endpoint:
         exchange.client_ip = self._client_ip(scope, headers)
         exchange.reply = AsgiReply(send)
         exchange.body = RequestBody(
-            receive, length=_body_length(headers), max_bytes=self._max_body_bytes, keep_bytes=self._keep_bytes
+            receive, length=_body_length(exchange), max_bytes=self._max_body_bytes, keep_bytes=self._keep_bytes
         )
         self._route(exchange)
         return exchange
@@ -117,8 +117,9 @@ def _given(exchange: Exchange, name: bytes, form: re.Pattern[bytes]) -> str:
     return value.decode() if value is not None and form.match(value) else ""
 
 
-def _body_length(headers: Headers) -> int | None:
+def _body_length(exchange: Exchange) -> int | None:
     """Content-Length; 0 when there is neither it nor a chunked body; None when the body is chunked."""
-    if any(name == b"transfer-encoding" for name, _ in headers):
+    if exchange.header(b"transfer-encoding") is not None:
         return None
-    return content_length(headers) or 0
+    length = exchange.header(b"content-length")
+    return int(length) if length is not None and length.isdigit() else 0

@@ -74,6 +74,7 @@ class Exchange:
         "entered_ns",
         "event_id",
         "facts",
+        "first",
         "headers",
         "method",
         "path",
@@ -98,6 +99,8 @@ class Exchange:
     facts: Facts
     headers: Headers
     """The client's, lower-case names, in their order."""
+    first: dict[bytes, bytes]
+    """The first value of each: a dozen are looked for on the way."""
     method: str
     sent_path: str
     """As the client sent it, percent-encoding and all."""
@@ -116,10 +119,7 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes | None:
         """First value of a header; `name` in lower case."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        return self.first.get(name)
 
 
 Proceed = Callable[[Exchange], Awaitable[None]]

@@ -8,6 +8,7 @@ providers come from the configuration, processors from the pipeline, statuses ar
 import os
 import time
 from bisect import bisect_left
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -93,9 +94,9 @@ class Metrics:
         """`proceed` that first notes how long `processor` took until it let the exchange proceed."""
         key = f'llm_proxy_processor_seconds{{processor="{processor}"}}'
 
-        async def observed(exchange: Exchange) -> None:
+        def observed(exchange: Exchange) -> Awaitable[None]:
             self.observe(key, time.monotonic_ns() - exchange.entered_ns, MICROSECONDS)
-            await proceed(exchange)
+            return proceed(exchange)
 
         return observed
 

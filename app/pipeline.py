@@ -5,7 +5,7 @@ place here too: limits after GuardProject, policies after them, the cache and tr
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -81,8 +81,8 @@ def compose(processors: Sequence[Processor], *, end: Proceed, metrics: Metrics) 
 
 
 def _link(processor: Processor, proceed: Proceed) -> Proceed:
-    async def run(exchange: Exchange) -> None:
+    def run(exchange: Exchange) -> Awaitable[None]:
         exchange.entered_ns = time.monotonic_ns()
-        await processor(exchange, proceed)
+        return processor(exchange, proceed)
 
     return run

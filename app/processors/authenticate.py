@@ -15,7 +15,7 @@ class Authenticate:
         self._clock = clock
 
     async def __call__(self, exchange: Exchange, proceed: Proceed) -> None:
-        shown = find_token(exchange.provider.auth, exchange.headers, exchange.query)
+        shown = find_token(exchange.provider.auth, exchange.first, exchange.query)
         if shown is None:
             raise InvalidToken(
                 "No token was sent; put your project's token where this provider's SDK puts its API key."

@@ -11,6 +11,7 @@ from app.exchange import Exchange, Headers
 from app.proxy_headers import VERSION, passage_headers, reply_headers
 from config.secret import Secret
 
+_NONE: Final[frozenset[bytes]] = frozenset()
 _HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
@@ -47,14 +48,15 @@ _CLIENT_ONLY: Final = frozenset(
     }
 )
 _NOT_SENT_UPSTREAM: Final = _HOP_BY_HOP | _CLIENT_ONLY | STRIPPED
+_NOT_SENT_WITHOUT_BODY: Final = _NOT_SENT_UPSTREAM | {b"content-length"}
 _NOT_SENT_BACK: Final = _HOP_BY_HOP | {b"set-cookie", b"set-cookie2"}
 
 
 def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Headers:
     """The client's headers, less what is not the upstream's business, with the API key."""
-    dropped = _NOT_SENT_UPSTREAM | named_in_connection(exchange.headers)
-    if not has_body:
-        dropped |= {b"content-length"}
+    dropped = _NOT_SENT_UPSTREAM if has_body else _NOT_SENT_WITHOUT_BODY
+    if named := named_in_connection(exchange.headers):
+        dropped |= named
     kept = [(name, value) for name, value in exchange.headers if name not in dropped]
     return [
         *kept,
@@ -69,15 +71,17 @@ def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Head
 
 def client_headers(exchange: Exchange, headers: Headers) -> Headers:
     """The upstream's headers, less its connection's, with ours. Its cookies are meant for nobody here."""
-    dropped = _NOT_SENT_BACK | named_in_connection(headers)
+    dropped = _NOT_SENT_BACK
+    if named := named_in_connection(headers):
+        dropped |= named
     kept = [(name, value) for name, value in headers if name not in dropped and not name.startswith(b"x-llm-proxy-")]
     return [*kept, *reply_headers(exchange), *passage_headers(exchange)]
 
 
 def named_in_connection(headers: Headers) -> frozenset[bytes]:
     """Fields that a Connection header declares hop-by-hop."""
-    named = {word.strip().lower() for name, value in headers if name == b"connection" for word in value.split(b",")}
-    return frozenset(named)
+    said = [value for name, value in headers if name == b"connection"]
+    return frozenset(word.strip().lower() for value in said for word in value.split(b",")) if said else _NONE
 
 
 def content_length(headers: Headers) -> int | None:
