@@ -22,7 +22,7 @@ from bus.redis_streams import RedisStreams
 from config.ids import id_bytes
 from config.secret import Secret
 from tests.support.http_sink import Fault, HttpSink, says
-from tests.support.llm_proxy import COMMAND, Demo, clean_environment, run
+from tests.support.llm_proxy import COMMAND, Demo, clean_environment, run_process
 from tests.support.proxy import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.spools import finished
@@ -208,6 +208,6 @@ def test_a_server_tells_its_dispatchers_numbers_in_the_one_scrape(running_demo: 
 def test_an_address_that_is_taken_is_told(folder: Path, upstream: Upstream) -> None:
     taken = upstream.url.removeprefix("http://")
 
-    done = run(folder, "dispatcher", "--listen", taken, REDIS_URL="redis://127.0.0.1:1/0")
+    done = run_process(folder, "dispatcher", "--listen", taken, REDIS_URL="redis://127.0.0.1:1/0")
 
     assert (done.returncode, "DISPATCHER_LISTEN_ADDR (or --listen)" in done.stderr) == (1, True), done.stderr
