@@ -89,9 +89,9 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
         yield Inspection(paths.keeper_socket(settings))
         return
     from bus.redis_letters import RedisLetters
-    from bus.redis_link import RedisLink, redis_url
+    from bus.redis_link import RedisLink
 
-    link = RedisLink(redis_url(settings))
+    link = RedisLink.of(settings)
     try:
         yield RedisLetters(link, settings.redis_stream_key)
     finally:

@@ -5,7 +5,8 @@ leaves the outcome unknown, the connection is dropped, and whoever wrote asks th
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 import redis.asyncio as aioredis
 from redis.asyncio.connection import BlockingConnectionPool
@@ -15,6 +16,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -26,15 +28,16 @@ from bus.errors import BusError, BusUnavailable
 from config.secret import Secret
 from config.settings import Settings
 
-_ANSWER_S: Final = 5.0  # for everything that does not block
-_CONNECT_S: Final = 2.0
-_BEYOND_BLOCK_S: Final = 5.0  # a blocking read's socket may wait this much longer than its BLOCK
+_CONNECT_S: Final = 2.0  # at most; a server that takes longer to be reached is away
 _CONNECTIONS: Final = 16
 _OLDEST: Final = (6, 2)
-_PASSING: Final = (BusyLoadingError, ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_PASSING: Final = (
+    *(BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError),
+    *(OutOfMemoryError, ReadOnlyError, TryAgainError),
+)
 _PASSING_CODES: Final = ("MISCONF ", "NOREPLICAS ", "READONLY ")
-"""Refusals that a failover, a restart or some room will heal. Of those that redis-py knows it takes the code out of the
-text; servers before 7 tell a script's only in the middle of another error."""
+"""Refusals that a failover, a restart, some room or an operator will heal. Of those that redis-py knows it takes the
+code out of the text; servers before 7 tell a script's only in the middle of another error."""
 
 
 def redis_url(settings: Settings) -> Secret:
@@ -43,17 +46,26 @@ def redis_url(settings: Settings) -> Secret:
         return settings.redis_url
     if not settings.redis_addr:
         raise BusError("LLM_PROXY_EVENT_BUS=redis-streams needs REDIS_URL or REDIS_ADDR")
-    password = f":{settings.redis_password.reveal()}@" if settings.redis_password else ""
-    return Secret(f"redis://{password}{settings.redis_addr}/{settings.redis_db}")
+    password = f":{quote(settings.redis_password.reveal(), safe='')}@" if settings.redis_password else ""
+    scheme = "rediss" if settings.redis_ca_file else "redis"
+    return Secret(f"{scheme}://{password}{settings.redis_addr}/{settings.redis_db}")
 
 
 class RedisLink:
     """Two pools: one for what answers at once, one whose sockets may wait for a blocking read."""
 
-    def __init__(self, url: Secret, *, longest_block_s: float = 2.0, answer_s: float = _ANSWER_S) -> None:
-        self._quick = self._client(url, answer_s)
-        self._patient = self._client(url, longest_block_s + _BEYOND_BLOCK_S)
+    def __init__(self, url: Secret, *, longest_block_s: float = 2.0, answer_s: float = 5.0, ca_file: str = "") -> None:
+        """`answer_s`: for an answer, beyond the BLOCK of a read that blocks. `ca_file`: whom rediss:// trusts; empty is
+        the system's list."""
+        self._url, self._ca_file = url, ca_file
+        self._quick = self._client(answer_s, answer_s)
+        self._patient = self._client(answer_s, longest_block_s + answer_s)
         self._scripts: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Raises BusError when the settings name no server."""
+        return cls(redis_url(settings), answer_s=settings.redis_timeout_ms / 1000, ca_file=settings.redis_ca_file)
 
     async def call(self, *command: Any) -> Any:
         return await self._told(self._quick.execute_command(*command))  # type: ignore[no-untyped-call]
@@ -96,17 +108,18 @@ class RedisLink:
             await self.drop()
             raise BusUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
-    @staticmethod
-    def _client(url: Secret, answer_s: float) -> "aioredis.Redis":
+    def _client(self, answer_s: float, socket_s: float) -> "aioredis.Redis":
+        trust = {"ssl_ca_certs": self._ca_file} if self._ca_file else {}
         pool: Any = BlockingConnectionPool.from_url(
-            url.reveal(),
+            self._url.reveal(),
             max_connections=_CONNECTIONS,
-            timeout=answer_s,
-            socket_timeout=answer_s,
-            socket_connect_timeout=_CONNECT_S,
+            timeout=socket_s,
+            socket_timeout=socket_s,
+            socket_connect_timeout=min(_CONNECT_S, answer_s),
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             protocol=2,
+            **trust,
         )
         client = aioredis.Redis(connection_pool=pool)
         client.response_callbacks.clear()  # answers as they come over the wire, the same from every server and version

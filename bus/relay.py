@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from bus.bus import AppendResult, AppendStatus, Bus
 from bus.checkpoint import Totals
@@ -24,9 +24,11 @@ from bus.relay_stats import RelayStats, stats_of
 from bus.spool_root import SpoolRoot
 from bus.tail import Batch, Tail
 from bus.wake import WakeListener
+from config import paths
 from config.logs import log
-from config.settings import Retain
+from config.settings import Retain, Settings
 
+_POLL_MS: Final = 500  # how often it looks without being woken
 _BATCHES_IN_A_ROW: Final = 8  # of one spool, before the next spool has its turn
 _UNREADABLE_S: Final = 1.0  # before a spool is tried again that gave an I/O error
 _logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class Relay:
         max_batch_bytes: int = 1024**2,
         upkeep_ms: int = 1000,
         backoff_ms: int = 50,
-        backoff_max_ms: int = 5000,
+        backoff_max_ms: int = 1500,
         wake: WakeListener | None = None,
     ) -> None:
         self._root, self._bus, self._retain, self._wake = root, bus, retain, wake
@@ -62,6 +64,19 @@ class Relay:
         )  # one: a cancelled read ends before the next
         self._kept_up_at = 0.0
         self._appended = self._rewinds = self._bus_errors = 0
+
+    @classmethod
+    def of(cls, settings: Settings, bus: Bus, wake: WakeListener) -> Self:
+        """The one of this host."""
+        return cls(
+            paths.spool_root(settings),
+            bus,
+            retain=settings.spool_retain,
+            poll_ms=_POLL_MS,
+            max_batch_bytes=settings.relay_batch_bytes,
+            backoff_max_ms=settings.relay_backoff_max_ms,
+            wake=wake,
+        )
 
     async def run(self) -> None:
         """Until cancelled. Raises BusError when another relay works on the same folder, OSError when it is unusable."""

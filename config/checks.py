@@ -9,6 +9,7 @@ import binascii
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from config import addresses, paths
@@ -114,5 +115,9 @@ def _of_redis(settings: Settings) -> Iterator[str]:
         yield "REDIS_URL: is required with LLM_PROXY_EVENT_BUS=redis-streams; redis://user:password@host:6379/0"
     if settings.redis_url is not None and not settings.redis_url.reveal().startswith(_REDIS_SCHEMES):
         yield "REDIS_URL: must begin with redis:// or rediss://"
+    if settings.redis_ca_file and not Path(settings.redis_ca_file).is_file():
+        yield f"REDIS_CA_FILE: there is no file {settings.redis_ca_file}"
+    if settings.redis_ca_file and settings.redis_url and not settings.redis_url.reveal().startswith("rediss://"):
+        yield "REDIS_CA_FILE: REDIS_URL must begin with rediss:// to use it"
     if not re.fullmatch(r"[\w.:-]{1,100}", settings.redis_stream_key):
         yield f"REDIS_STREAM_KEY: {settings.redis_stream_key!r} must be letters, digits and . : _ - only"

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-from config.settings import variables
+from config.variables import variables
 
 FILE: Final = Path(__file__).parent.parent / ".env.example"
 _HEAD: Final = """\

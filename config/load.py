@@ -17,7 +17,8 @@ from config.env_file import read_env_file
 from config.errors import ConfigError
 from config.retired import is_known_elsewhere
 from config.secret import Secret
-from config.settings import Settings, Variable, variables
+from config.settings import Settings
+from config.variables import Variable, variables
 
 ENV_FILE: Final = ".env"
 _PREFIX: Final = "LLM_PROXY_"

@@ -6,7 +6,6 @@ Names are those of the Go llm-proxy where it has them. A field's variable is its
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from config.secret import Secret
@@ -126,6 +125,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     redis_addr: Annotated[str, about("host:port, when REDIS_URL is not set.")] = ""
     redis_db: Annotated[int, about("Database number, with REDIS_ADDR.", ge=0)] = 0
     redis_password: Annotated[Secret | None, about("Password, with REDIS_ADDR.")] = None
+    redis_ca_file: Annotated[
+        str, about("PEM file of whom to trust for rediss://; empty is the system's list. Makes REDIS_ADDR use TLS.")
+    ] = ""
+    redis_timeout_ms: Annotated[
+        int,
+        about(
+            "How long Redis may take to answer before it counts as away; to connect, 2 s of it at most.",
+            env="LLM_PROXY_REDIS_TIMEOUT_MS",
+            ge=50,
+        ),
+    ] = 5000
     redis_stream_key: Annotated[str, about("Name of the event stream; all its keys share one hash slot.")] = (
         "llm-proxy-events"
     )
@@ -152,6 +162,23 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     spool_sync_ms: Annotated[
         int, about("How often the spool is synced to disk with record=os.", env="LLM_PROXY_SPOOL_SYNC_MS", ge=1)
     ] = 50
+    relay_batch_bytes: Annotated[
+        int,
+        about(
+            "Bytes of events (100 at most) that the relay gives to the bus at once; it takes them or none.",
+            env="LLM_PROXY_RELAY_BATCH_BYTES",
+            ge=1024,
+            le=64 * 1024**2,
+        ),
+    ] = 1024**2
+    relay_backoff_max_ms: Annotated[
+        int,
+        about(
+            "Longest pause of the relay before it asks again whether the bus is back.",
+            env="LLM_PROXY_RELAY_BACKOFF_MAX_MS",
+            ge=50,
+        ),
+    ] = 1500
     observability_enabled: Annotated[bool, about("Record exchanges at all.")] = True
     observability_max_request_body_bytes: Annotated[int, about("Bytes of a request body that are recorded.", ge=0)] = (
         65_536
@@ -247,50 +274,3 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     log_level: Annotated[LogLevel, about("debug, info, warning or error.", group="Logs")] = "info"
     log_format: Annotated[LogFormat, about("json or console.")] = "json"
     log_requests: Annotated[bool, about("One line per exchange at info level.", env="LLM_PROXY_LOG_REQUESTS")] = True
-
-
-class Variable(Struct, frozen=True):
-    """One row of the list of settings, as `.env.example`, the README and `doctor` show it."""
-
-    field: str
-    env: str
-    default: str
-    description: str
-    group: str
-    is_secret: bool
-
-
-def variables() -> list[Variable]:
-    """All settings in the order of their declaration."""
-    rows, group = [], ""
-    for field in msgspec.structs.fields(Settings):
-        meta, is_secret = _meta(field.type)
-        extra = meta.extra or {}
-        group = extra["group"] or group
-        rows.append(
-            Variable(
-                field=field.name,
-                env=extra["env"] or field.name.upper(),
-                default=_as_text(field.default),
-                description=meta.description or "",
-                group=group,
-                is_secret=is_secret,
-            )
-        )
-    return rows
-
-
-def _meta(annotation: object) -> tuple[Meta, bool]:
-    metas = [m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, Meta)]
-    is_secret = Secret in getattr(getattr(annotation, "__origin__", None), "__args__", ())
-    return metas[0], is_secret
-
-
-def _as_text(default: object) -> str:
-    if default is None:
-        return ""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, tuple):
-        return ",".join(default)
-    return str(default)

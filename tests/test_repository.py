@@ -12,7 +12,8 @@ import pytest
 
 from config.env_example import FILE, text
 from config.load import load_settings
-from config.settings import Settings, variables
+from config.settings import Settings
+from config.variables import variables
 from tests.support.source_tree import ROOT
 
 TOP = frozenset(

@@ -21,7 +21,8 @@ from config.addresses import Address, parse
 from config.clock import SystemClock
 from config.ids import new_token
 from config.load import raw_environment
-from config.settings import Settings, variables
+from config.settings import Settings
+from config.variables import variables
 from sql.errors import SealBroken
 from sql.sealing import new_key
 from sql.stores import open_stores

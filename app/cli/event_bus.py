@@ -39,10 +39,10 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 @asynccontextmanager
 async def _open_redis(settings: Settings) -> AsyncIterator[Bus]:
-    from bus.redis_link import RedisLink, redis_url
+    from bus.redis_link import RedisLink
     from bus.redis_streams import RedisStreams
 
-    link = RedisLink(redis_url(settings))
+    link = RedisLink.of(settings)
     bus = RedisStreams(link, settings.redis_stream_key, min_idle_ms=settings.dispatcher_min_idle_ms)
     try:
         log(logger, logging.INFO, "the event bus is Redis Streams", server=await bus.check())

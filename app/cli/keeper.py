@@ -28,7 +28,6 @@ from sql.stores import open_stores
 
 logger = logging.getLogger(__name__)
 
-_POLL_MS = 500  # how often the relay looks without being woken
 _LOOK_S = 0.05
 _STUCK_S = 2.0  # no event delivered for so long: the backends are away, waiting longer helps nobody
 _DRAIN_SHARE = 0.9  # of the drain time; the supervisor kills at its end
@@ -48,7 +47,7 @@ async def keep(settings: Settings, *, with_dispatcher: bool) -> int:
             await bus.ensure_groups(backend_names(settings))
         wake = WakeListener(paths.wake_socket(settings))
         stack.callback(wake.close)
-        relay = Relay(paths.spool_root(settings), bus, retain=settings.spool_retain, poll_ms=_POLL_MS, wake=wake)
+        relay = Relay.of(settings, bus, wake)
         stack.callback(relay.close)
         states = dispatcher.states if dispatcher else tuple
         await stack.enter_async_context(serve_inspection(paths.keeper_socket(settings), bus, relay, states))

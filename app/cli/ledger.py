@@ -91,10 +91,10 @@ async def _stats(settings: "Settings") -> "KeeperStats":
     except BusUnavailable:
         if not is_bus_shared(settings):
             raise
-    from bus.redis_link import RedisLink, redis_url
+    from bus.redis_link import RedisLink
     from bus.redis_streams import RedisStreams
 
-    link = RedisLink(redis_url(settings))
+    link = RedisLink.of(settings)
     bus = RedisStreams(link, settings.redis_stream_key, min_idle_ms=settings.dispatcher_min_idle_ms)
     try:
         return KeeperStats(await bus.stats())

@@ -37,6 +37,8 @@ def test_the_defaults_are_right() -> None:
         ({"data_dir": "/" + "d" * 100}, "DATA_DIR", "too long"),
         ({"event_bus": "redis-streams"}, "REDIS_URL", "is required"),
         ({"redis_url": Secret("http://h")}, "REDIS_URL", "redis:// or rediss://"),
+        ({"redis_addr": "h:6379", "redis_ca_file": "no/such.pem"}, "REDIS_CA_FILE", "no file"),
+        ({"redis_url": Secret("redis://h"), "redis_ca_file": __file__}, "REDIS_CA_FILE", "rediss://"),
         ({"redis_addr": "h:6379", "redis_stream_key": "a{b}"}, "REDIS_STREAM_KEY", "letters, digits"),
         ({"spool_segment_bytes": 2**21, "spool_max_bytes": 2**21}, "LLM_PROXY_SPOOL_SEGMENT_BYTES", "two segments"),
         ({"dispatcher_backoff_ms": 9, "dispatcher_backoff_max_ms": 8}, "LLM_PROXY_DISPATCHER_BACKOFF_MS", "larger"),

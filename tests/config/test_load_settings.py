@@ -12,7 +12,8 @@ from config.errors import ConfigError
 from config.load import _convert, as_environment, child_environment, load_settings, raw_environment
 from config.retired import FOREIGN, RETIRED
 from config.secret import Secret
-from config.settings import Settings, variables
+from config.settings import Settings
+from config.variables import variables
 
 SECRETS = [v.env for v in variables() if v.is_secret]
 
