@@ -31,7 +31,7 @@ HOMES = {
     "cryptography": ("sql/sealing.py",),
     "dogpile": ("app/lookups.py", "app/memory.py"),
     "granian": (*COMPOSITION, "app/supervisor.py"),
-    "httptools": ("app/upstreams/http1_connection.py",),
+    "httptools": ("app/upstreams/http1_answer.py",),
     "httpx": ("dispatcher/backends/", *COMPOSITION),
     "jinja2": ("admin/rendering.py",),
     "markupsafe": ("admin/",),

@@ -11,7 +11,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from app.errors import UpstreamCut, UpstreamTimeout
-from app.upstreams.http1_connection import ClosedUnanswered, Http1Connection
+from app.upstreams.http1_answer import ClosedUnanswered
+from app.upstreams.http1_connection import Http1Connection
 from app.upstreams.http1_pool import Http1Pool
 from app.upstreams.upstream import Headers, UpstreamRequest
 from config.provider import Provider
@@ -57,14 +58,14 @@ class Http1Upstream:
             else:
                 connection.ask(request.method, head)
                 sending = group.create_task(_send(connection, request), name="send-body")
-            await connection.head(self._head_s)
+            status, headers = await connection.head(self._head_s)
         except UpstreamTimeout as error:
             self._drop(connection, sending)
             raise UpstreamTimeout(f"{self._name} did not begin to answer in time; try again.") from error
         except BaseException:
             self._drop(connection, sending)
             raise
-        return Http1Response(connection, self._pool, self._idle_s, sending)
+        return Http1Response(connection, self._pool, self._idle_s, sending, status, headers)
 
     def _drop(self, connection: Http1Connection, sending: "asyncio.Task[None] | None") -> None:
         if sending is not None:
@@ -85,13 +86,15 @@ class Http1Response:
         pool: Http1Pool,
         idle_s: float | None,
         sending: "asyncio.Task[None] | None",
+        status: int,
+        headers: Headers,
     ) -> None:
         self._connection: Http1Connection | None = connection
         self._pool = pool
         self._idle_s = idle_s
         self._sending = sending
-        self.status = connection.status
-        self.headers: Headers = connection.headers
+        self.status = status
+        self.headers = headers
 
     async def read(self) -> bytes:
         return b"" if self._connection is None else await self._connection.read(self._idle_s)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import UpstreamCut
-from app.upstreams.http1_connection import ClosedUnanswered, Http1Connection
+from app.upstreams.http1_answer import ClosedUnanswered
+from app.upstreams.http1_connection import Http1Connection
 from app.upstreams.http1_upstream import _head
 from app.upstreams.upstream import UpstreamRequest
 from tests.app.upstreams.conftest import Dial
@@ -54,14 +55,15 @@ def fed(pieces: list[bytes], method: str = "GET") -> Outcome:
                 connection.data_received(piece)
         is_reusable = connection.is_reusable
         connection.connection_lost(None)
-        body, error = b"", ""
+        status, body, error = 0, b"", ""
+        headers: list[tuple[bytes, bytes]] = []
         try:
-            await connection.head(1)
+            status, headers = await connection.head(1)
             while piece := await connection.read(1):
                 body += piece
         except (UpstreamCut, ClosedUnanswered) as problem:
             error = type(problem).__name__
-        return connection.status, connection.headers if not error else [], body, error, is_reusable
+        return status, [] if error else headers, body, error, is_reusable
 
     return asyncio.run(run())
 
