@@ -82,7 +82,7 @@ class Endpoint:
         if provider is not None and rest:
             exchange.provider, exchange.path = provider, f"/{rest[0]}"
         else:
-            exchange.refusal = exchange.refusal or ProviderNotFound(
+            exchange.refusal = ProviderNotFound(
                 f"No provider '{name[:64]}' is configured here; known are {', '.join(self._providers.by_name)}."
             )
 

@@ -7,7 +7,7 @@ counted and logged, and the client's reply goes on, unless LLM_PROXY_SPOOL_WHEN_
 import logging
 import time
 
-from app.errors import SpoolIsFull
+from app.errors import ProviderNotFound, SpoolIsFull
 from app.exchange import Exchange
 from app.metrics import MICROSECONDS, Metrics
 from app.transcription import Transcription
@@ -82,7 +82,7 @@ class Recorder:
             session_id=(call.session_id or _text(exchange.header(b"x-session-id"))) if names_people else "",
             conversation_id=call.conversation_id if names_people else "",
             end_user=call.end_user if names_people else "",
-            provider=exchange.provider.name if exchange.refusal is None else "",
+            provider=_provider(exchange),
             dialect=exchange.provider.dialect,
             model=call.model,
             response_model=told.model,
@@ -129,8 +129,13 @@ def _began(exchange: Exchange) -> ExchangeBegan:
         path=exchange.sent_path,
         trace_id=exchange.traceparent[3:35],
         client_ip=exchange.client_ip,
-        provider=exchange.provider.name if exchange.refusal is None else "",
+        provider=_provider(exchange),
     )
+
+
+def _provider(exchange: Exchange) -> str:
+    """Empty where the call names none that we know: the exchange has one all the same, which lends it a dialect."""
+    return "" if isinstance(exchange.refusal, ProviderNotFound) else exchange.provider.name
 
 
 def _us(at_ns: int | None, exchange: Exchange) -> int | None:

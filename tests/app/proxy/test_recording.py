@@ -1,6 +1,7 @@
 """One event for each exchange: what it tells, and what it never does."""
 
 import json
+import socket
 import time
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_an_exchange_is_recorded_with_who_what_and_how_much(proxy: Proxy, upstre
     assert event.last_byte_us is not None
     assert 0 < event.upstream_head_us <= event.first_byte_us <= event.last_byte_us
     assert (event.request_bytes, event.response_bytes) == (len(response.request.content), len(response.content))
+
+
+@pytest.mark.parametrize(("path", "provider"), [("/anthropic/v1/messages", "anthropic"), ("/nobody/v1/messages", "")])
+def test_a_call_that_is_refused_at_the_door_is_recorded_with_the_provider_it_names(
+    proxy: Proxy, path: str, provider: str
+) -> None:
+    request_id = f"refused-{provider or 'nobody'}"
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+        head = f"POST {path} HTTP/1.1\r\nhost: a\r\nhost: b\r\nx-request-id: {request_id}\r\ncontent-length: 0\r\n\r\n"
+        client.sendall(head.encode())
+        assert client.recv(12) == (b"HTTP/1.1 400" if provider else b"HTTP/1.1 404")
+
+    event = next(event for event in proxy.events() if event.request_id == request_id)
+    assert event.provider == provider
 
 
 def test_a_streams_usage_and_model_are_read_as_it_passes(proxy: Proxy, upstream: Upstream) -> None:
