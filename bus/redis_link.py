@@ -4,6 +4,7 @@ redis-py re-sends a write up to ten times when its answer is late, which makes t
 leaves the outcome unknown, the connection is dropped, and whoever wrote asks the server what it has.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -97,6 +98,16 @@ class RedisLink:
         await self._patient.aclose()
 
     async def _told(self, answer: Any) -> Any:
+        """redis-py now and then lets a cancellation end in an answer; a task that goes on after it may never end."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        try:
+            return await self._answer(answer)
+        finally:
+            if task and task.cancelling() > before:
+                raise asyncio.CancelledError
+
+    async def _answer(self, answer: Any) -> Any:
         try:
             return await answer
         except ResponseError as error:

@@ -1,5 +1,6 @@
 """What a server refuses for a while is told as its absence, and nobody keeps talking to one that was demoted."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -80,3 +81,22 @@ async def test_a_server_without_memory_is_away(server: RedisServer, bus: RedisSt
 
     with pytest.raises(BusUnavailable):
         await bus._link.call("SET", "any", "thing")
+
+
+async def test_a_task_that_asks_for_ever_ends_when_it_is_cancelled(server: RedisServer) -> None:
+    """At whatever step: a worker waits for its heartbeat to end, and for ever when redis-py has lost the cancellation."""
+    link = RedisLink(Secret(server.url))
+
+    async def ask() -> None:
+        while True:
+            await link.call("PING")
+            await link.run("return 1", [], [])
+
+    for steps in range(60):
+        asking = asyncio.create_task(ask())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking], timeout=5)
+        assert asking.cancelled(), f"it goes on after {steps} steps"
+    await link.close()
