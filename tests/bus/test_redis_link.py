@@ -84,7 +84,7 @@ async def test_a_server_without_memory_is_away(server: RedisServer, bus: RedisSt
 
 
 async def test_a_task_that_asks_for_ever_ends_when_it_is_cancelled(server: RedisServer) -> None:
-    """At whatever step: a worker waits for its heartbeat to end, and for ever when redis-py has lost the cancellation."""
+    """At whatever step: a worker waits until its heartbeat has ended, and redis-py may lose a cancellation."""
     link = RedisLink(Secret(server.url))
 
     async def ask() -> None:
