@@ -6,6 +6,7 @@ exit code 1, its seed and the shortest schedule that still fails.
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ _SHRINKING_RUNS = 8
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and disks unmounted
     root = Path(tempfile.mkdtemp(prefix="chaos-"))
     shapes = [shape for shape in SHAPES.values() if shape.bus == chosen.bus and chosen.shape in ("", shape.name)]
     left_out = [shape.name for shape in shapes if not shape.can_run]

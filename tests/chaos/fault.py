@@ -14,7 +14,7 @@ from tests.chaos.stage import Stage
 
 Act = Callable[[Stage, Random], AbstractContextManager[None]]
 
-EVERYWHERE = ("embedded", "small-disks", "postgres")
+EVERYWHERE = ("embedded", "small-disks", "postgres", "redis", "forgetful-redis")
 
 
 class Kind(Struct, frozen=True, kw_only=True):

@@ -5,12 +5,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
 
 from msgspec import Struct
 
 from bus.checkpoint import TOTALS, Totals
 from bus.ownership import spools
 from bus.slots import Slots
+
+# A replayed letter is an event with a seq below 0 and the lease of its own group on it, which counts as open.
+_RETURNED_TO_NOBODY: Final = "SELECT COUNT(*) FROM events WHERE seq < 0 AND seq NOT IN (SELECT seq FROM leases)"
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
@@ -28,7 +32,13 @@ class Ledger(Struct, frozen=True, kw_only=True):
     """Per backend: neither delivered nor dead."""
     delivered: dict[str, int]
     dead: dict[str, set[str]]
+    """Letters; replayed ones are open again."""
+    purged: dict[str, int] = {}
+    earlier: dict[str, int] = {}
+    """Gone before the group was made; below 0: handed out again to a group that had been lost."""
     damage: tuple[str, ...] = ()
+    forgets: bool = False
+    """The bus has lost its counters on the way: only what is still open, and what is left, can be judged."""
 
     @property
     def admitted(self) -> int:
@@ -37,14 +47,18 @@ class Ledger(Struct, frozen=True, kw_only=True):
     def problems(self) -> Iterator[str]:
         if self.spools_left:
             yield f"{self.spools_left} spools are left"
+        if self.forgets:
+            yield from (f"{backend} has {count} events open" for backend, count in self.open.items() if count)
+            return
         if self.recorded - self.lost != self.appended:
             yield f"ledger: {self.recorded} recorded - {self.lost} lost != {self.appended} in the bus"
         for backend, delivered in self.delivered.items():
             dead, pending = len(self.dead.get(backend, ())), self.open[backend]
-            if pending or delivered + dead != self.appended:
+            purged, earlier = self.purged.get(backend, 0), self.earlier.get(backend, 0)
+            if pending or delivered + dead + purged + earlier != self.appended:
                 yield (
                     f"ledger of {backend}: {self.appended} in the bus != {delivered} delivered + {dead} dead "
-                    f"({pending} pending)"
+                    f"+ {purged} purged + {earlier} earlier ({pending} pending)"
                 )
         yield from self.damage
 
@@ -55,9 +69,10 @@ def read_embedded(data: Path) -> Ledger:
     with closing(sqlite3.connect(f"file:{data / 'bus.db'}?mode=ro", uri=True)) as log:
         (said,) = log.execute("PRAGMA quick_check").fetchone()
         (last_seq,) = log.execute("SELECT last_seq FROM log").fetchone()
-        groups = log.execute("SELECT name, next_seq, delivered FROM groups").fetchall()
+        groups = log.execute("SELECT name, next_seq, delivered, purged, earlier FROM groups").fetchall()
         leases = dict(log.execute("SELECT grp, COUNT(*) FROM leases GROUP BY grp").fetchall())
-        dead: dict[str, set[str]] = {name: set() for name, _, _ in groups}
+        (orphans,) = log.execute(_RETURNED_TO_NOBODY).fetchone()
+        dead: dict[str, set[str]] = {group[0]: set() for group in groups}
         for group, event_id in log.execute("SELECT grp, event_id FROM dead_letters"):
             dead[group].add(str(uuid.UUID(bytes=event_id)))
     return Ledger(
@@ -68,11 +83,52 @@ def read_embedded(data: Path) -> Ledger:
         bodies_dropped=totals.bodies_dropped,
         interrupted=totals.interrupted,
         spools_left=len(spools(data / "spool")),
-        open={name: last_seq - next_seq + 1 + leases.get(name, 0) for name, next_seq, _ in groups},
-        delivered={name: delivered for name, _, delivered in groups},
+        open={name: last_seq - next_seq + 1 + leases.get(name, 0) for name, next_seq, *_ in groups},
+        delivered={name: delivered for name, _, delivered, _, _ in groups},
         dead=dead,
-        damage=() if said == "ok" else (f"bus.db is damaged: {said}",),
+        purged={name: purged for name, _, _, purged, _ in groups},
+        earlier={name: earlier for name, _, _, _, earlier in groups},
+        damage=tuple(_damage(said, orphans)),
     )
+
+
+def _damage(said: str, orphans: int) -> Iterator[str]:
+    if said != "ok":
+        yield f"bus.db is damaged: {said}"
+    if orphans:
+        yield f"{orphans} replayed letters lie in the log and no group has them"
+
+
+def read_redis(data: Path, client: Any, key: str, *, forgets: bool) -> Ledger:
+    """Of the stream in Redis, and the spools in DATA_DIR."""
+    totals, tag = _totals(data / "spool"), f"{{{key}}}"
+    counters = {name.decode(): int(value) for name, value in client.hgetall(f"{tag}:ctr").items()}
+    groups = {group["name"].decode(): group for group in client.xinfo_groups(f"{tag}:evt")}
+    dead = {
+        name: {str(uuid.UUID(bytes=fields[b"i"])) for _, fields in client.xrange(f"{tag}:dead:{name}")}
+        for name in groups
+    }
+    return Ledger(
+        recorded=totals.recorded,
+        appended=counters.get("appended", 0),
+        lost=totals.lost + (0 if forgets else totals.unrecoverable),
+        dropped=totals.dropped,
+        bodies_dropped=totals.bodies_dropped,
+        interrupted=totals.interrupted,
+        spools_left=len(spools(data / "spool")),
+        open={name: _open_in(client, tag, groups[name]) + counters.get(f"again:{name}", 0) for name in groups},
+        delivered={name: counters.get(f"delivered:{name}", 0) for name in groups},
+        dead=dead,
+        purged={name: counters.get(f"purged:{name}", 0) for name in groups},
+        earlier={name: counters.get(f"earlier:{name}", 0) for name in groups},
+        forgets=forgets,
+    )
+
+
+def _open_in(client: Any, tag: str, group: dict[str, Any]) -> int:
+    """Handed out and not acknowledged, and not handed out yet."""
+    behind = client.xrange(f"{tag}:evt", f"({group['last-delivered-id'].decode()}", count=1000)
+    return int(group["pending"]) + len(behind)
 
 
 def _totals(root: Path) -> Totals:

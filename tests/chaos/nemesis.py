@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tests.chaos.catalogue import KINDS
 from tests.chaos.checker import Verdict, check
-from tests.chaos.ledger import read_embedded
+from tests.chaos.ledger import Ledger, read_embedded, read_redis
 from tests.chaos.schedule import Step
 from tests.chaos.shapes import Shape
 from tests.chaos.stage import Stage
@@ -74,7 +74,7 @@ def play(act: Act, folder: Path, tell: Callable[[Struck], None] = lambda struck:
                 tell(struck[-1])
                 time.sleep(step.pause_s)
             _settle(stage)
-            verdict = judge(stage, may_drop=any(KINDS[name].may_drop for step in act.steps for name in step.kinds))
+            verdict = judge(stage, act)
     except Exception:
         failure = _reason()
     return Ended(act, tuple(struck), verdict, time.monotonic() - began, failure)
@@ -101,9 +101,17 @@ def strike(stage: Stage, step: Step) -> Struck:
     return Struck(step, began_ns, healed_ns, served_again_s, time.monotonic() - healed, failure)
 
 
-def judge(stage: Stage, *, may_drop: bool) -> Verdict:
+def judge(stage: Stage, act: Act) -> Verdict:
     database = stage.database_url or stage.disks.databases / "records.db"
-    return check(stage.folder, ledger=read_embedded(stage.disks.data), database=database, may_drop=may_drop)
+    may_drop = any(KINDS[name].may_drop for step in act.steps for name in step.kinds)
+    return check(stage.folder, ledger=_ledger(stage), database=database, may_drop=may_drop)
+
+
+def _ledger(stage: Stage) -> Ledger:
+    if stage.redis is None:
+        return read_embedded(stage.disks.data)
+    client, key = stage.redis.primary.client(), stage.settings.redis_stream_key
+    return read_redis(stage.disks.data, client, key, forgets=stage.shape.forgets)
 
 
 def _wait_for_arrivals(stage: Stage) -> None:
@@ -125,7 +133,7 @@ def _settle(stage: Stage) -> None:
         time.sleep(0.05)
     for _ in range(_STOPS):
         assert stage.running.stop() == 0, "the server did not stop in time"
-        if not list(read_embedded(stage.disks.data).problems()):
+        if not list(_ledger(stage).problems()):
             return
         stage.start_server()  # what it left behind is the next one's
     stage.running.stop()

@@ -35,6 +35,8 @@ class Shape(Struct, frozen=True, kw_only=True):
     on_small_disks: bool = False
     """DATA_DIR, the spool and the databases on three tmpfs, which can be filled. Needs root."""
     workers: int = 2
+    forgets: bool = False
+    """The bus loses what it knew, and its counters with it; all that is still to be delivered comes from the spools."""
     environ: dict[str, str] = {}
 
     @property
@@ -50,4 +52,8 @@ EMBEDDED = Shape(name="embedded", environ=SMALL_SEGMENTS)
 SMALL_DISKS = Shape(name="small-disks", on_small_disks=True, environ=SMALL_SEGMENTS)
 POSTGRES = Shape(name="postgres", on_postgres=True, environ=SMALL_SEGMENTS)
 
-SHAPES = {shape.name: shape for shape in (EMBEDDED, SMALL_DISKS, POSTGRES)}
+_ON_REDIS = {**SMALL_SEGMENTS, "LLM_PROXY_EVENT_BUS": "redis-streams"}
+REDIS = Shape(name="redis", bus="redis", environ=_ON_REDIS)
+FORGETFUL_REDIS = Shape(name="forgetful-redis", bus="redis", forgets=True, environ=_ON_REDIS)
+
+SHAPES = {shape.name: shape for shape in (EMBEDDED, SMALL_DISKS, POSTGRES, REDIS, FORGETFUL_REDIS)}

@@ -6,7 +6,8 @@ It notes each event before it answers, so that whatever it said 2xx to is on the
     sink.mode     how it behaves; read anew for each request, so that a fault is a file: ok | slow <ms> |
                   status <code> [Retry-After] | lose (takes, cuts) | reset (cuts, takes nothing) | some (207)
 
-Events whose body holds POISON are refused with 400, and so is every batch that holds one.
+Events whose body holds POISON are refused with 400, and so is every batch that holds one. One that holds FATAL is noted
+in sink.fatal.log and never answered: the nemesis kills whoever has sent it.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from tests.chaos.evidence import digest
 from tests.support.upstream import Received, Wire, read_request
 
 POISON = "POISON"
+FATAL = "FATAL"
+FATAL_LOG = "sink.fatal.log"
 LOG, MODE = "sink.log", "sink.mode"
 
 
@@ -31,6 +34,7 @@ class Sink:
     def __init__(self, folder: Path) -> None:
         self._mode = folder / MODE
         self._log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._fatal = os.open(folder / FATAL_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._dice = random.Random(1)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,6 +55,9 @@ class Sink:
         elif how == "status":
             headers = [(b"retry-after", arguments[1].encode())] if arguments[1:] else []
             await wire.reply(int(arguments[0]), b"", *headers)
+        elif any(FATAL in str(event.get("input")) for event in events):
+            os.write(self._fatal, b"tried\n")
+            await wire.gone()
         elif any(POISON in str(event.get("input")) for event in events):
             await wire.reply(400, b'{"error":"poison"}')
         elif how == "some":

@@ -28,14 +28,16 @@ from sql.stores import open_stores
 from tests.chaos.arrivals import Arrivals, DatabaseArrivals, FileArrivals, Outstanding, SinkArrivals
 from tests.chaos.calls import chat
 from tests.chaos.disks import Disks, mounted
-from tests.chaos.evidence import POISON, Diary
+from tests.chaos.evidence import POISON, Diary, Tail
 from tests.chaos.nemesis_calls import OpenStream, ask, cuts_in_file
+from tests.chaos.ports import Port
 from tests.chaos.processes import ROOT, Process, python
+from tests.chaos.redis_pair import RedisPair
 from tests.chaos.shapes import Shape
 from tests.chaos.sink import LOG, MODE
 from tests.support.llm_proxy import COMMAND, Server, clean_environment, is_ready
 from tests.support.postgres import PostgresServer
-from tests.support.proxy import free_port, make_project, make_token
+from tests.support.proxy import make_project, make_token
 from tests.support.waiting import eventually
 
 _UP_S = 40.0
@@ -47,11 +49,12 @@ class Stage:
         self.shape, self.folder, self.seed = shape, folder, seed
         self.out = folder / "out"
         self.disks = Disks(data=folder / "data", databases=folder / "databases")
-        self.port, self.admin_port = free_port(), free_port()
-        self._upstream_port, self._sink_port = free_port(), free_port()
+        self._ports = [Port() for _ in range(4)]
+        self.port, self.admin_port, self._upstream_port, self._sink_port = (port.number for port in self._ports)
         self.upstream_pace = (per_second, connections)
         self.more_environ: dict[str, str] = {}
         self.postgres: PostgresServer | None = None
+        self.redis: RedisPair | None = None
         self.database_url = ""
         self.server_process: Process | None = None
         self._tickers: list[Callable[[], None]] = []
@@ -74,23 +77,24 @@ class Stage:
     def settings(self) -> Settings:
         return load_settings(self.environ())
 
-    def environ(self) -> dict[str, str]:
+    def environ(self, **more: str) -> dict[str, str]:
         database = {"DB_DRIVER": "postgres", "DATABASE_URL": self.database_url} if self.database_url else {}
-        return clean_environment(
-            ENV=os.devnull,
-            MANAGEMENT_TOKEN="chaos-management-token-of-this-round",
-            LISTEN_ADDR=f"127.0.0.1:{self.port}",
-            ADMIN_UI_LISTEN_ADDR=f"127.0.0.1:{self.admin_port}",
-            DATA_DIR=str(self.disks.data),
-            DATABASE_PATH=str(self.disks.databases / "llm-proxy.db"),
-            FILE_EVENT_LOG=str(self.out / "events.jsonl"),
-            WEBHOOK_URL=f"http://127.0.0.1:{self._sink_port}/events",
-            WEBHOOK_SECRET="chaos-signs-with-this",
-            API_CONFIG_PATH=str(self.folder / "providers.yaml"),
-            PYTHONPATH=os.pathsep.join((str(Path(__file__).with_name("stepped_clock")), str(ROOT))),
-            CHAOS_CLOCK=str(self.folder / "clock"),
-            **{**self.shape.settings(), **database, **self.more_environ},
-        )
+        redis = {"REDIS_URL": self.redis.url} if self.redis else {}
+        own = {
+            "ENV": os.devnull,
+            "MANAGEMENT_TOKEN": "chaos-management-token-of-this-round",
+            "LISTEN_ADDR": f"127.0.0.1:{self.port}",
+            "ADMIN_UI_LISTEN_ADDR": f"127.0.0.1:{self.admin_port}",
+            "DATA_DIR": str(self.disks.data),
+            "DATABASE_PATH": str(self.disks.databases / "llm-proxy.db"),
+            "FILE_EVENT_LOG": str(self.out / "events.jsonl"),
+            "WEBHOOK_URL": f"http://127.0.0.1:{self._sink_port}/events",
+            "WEBHOOK_SECRET": "chaos-signs-with-this",
+            "API_CONFIG_PATH": str(self.folder / "providers.yaml"),
+            "PYTHONPATH": os.pathsep.join((str(Path(__file__).with_name("stepped_clock")), str(ROOT))),
+            "CHAOS_CLOCK": str(self.folder / "clock"),
+        }
+        return clean_environment(**{**own, **self.shape.settings(), **database, **redis, **self.more_environ, **more})
 
     def start_server(self) -> None:
         """And waits until it serves and its keeper answers."""
@@ -141,6 +145,21 @@ class Stage:
         self._stack.callback(self.load.kill)
         eventually(lambda: self.outstanding.look() and self.outstanding.acked > 20, within_s=20)
 
+    @property
+    def stream(self) -> str:
+        """The key of the events in Redis."""
+        return f"{{{self.settings.redis_stream_key}}}:evt"
+
+    def lines_of(self, name: str) -> Tail:
+        """What is written to a file of the round from now on."""
+        tail = Tail(self.folder / name)
+        tail.lines()
+        return tail
+
+    def also_kill(self, process: Process) -> None:
+        """At the end of the round."""
+        self._stack.callback(process.kill)
+
     @contextmanager
     def ticking(self, act: Callable[[], None]) -> Iterator[None]:
         """`act` is done again and again while the fault lasts."""
@@ -159,7 +178,7 @@ class Stage:
 
     def admitted(self) -> int:
         """Events that the ledger says are lost; waits for the keeper to answer."""
-        return admitted(self.looked())
+        return admitted(self.looked(), is_redis=self.redis is not None)
 
     def looked(self) -> KeeperStats:
         """Waits for the keeper to answer."""
@@ -209,6 +228,8 @@ class Stage:
         return done.returncode, done.stdout + done.stderr
 
     def _set_up(self, stack: ExitStack) -> None:
+        for port in self._ports:
+            stack.callback(port.close)
         self.out.mkdir(parents=True)
         (self.folder / "clock").write_bytes(bytes(8))
         if self.shape.on_small_disks:
@@ -219,6 +240,9 @@ class Stage:
             self.postgres = PostgresServer()
             stack.callback(self.postgres.remove)
             self.database_url = self.postgres.create_database()
+        if self.shape.bus == "redis":
+            self.redis = RedisPair(self.seed)
+            stack.callback(self.redis.close)
         (self.folder / "providers.yaml").write_text(yaml.safe_dump(_providers(self._upstream_port)))
         self.upstream = Process(
             python("tests.chaos.mock_upstream", str(self._upstream_port)), log=self.folder / "upstream.log"
@@ -254,9 +278,10 @@ class Stage:
         }
 
 
-def admitted(stats: KeeperStats) -> int:
-    """What the ledger says is lost."""
-    return sum(stats.relay["dropped"].values()) + int(stats.relay["lost"]) + int(stats.relay["unrecoverable"])
+def admitted(stats: KeeperStats, *, is_redis: bool) -> int:
+    """What the ledger says is lost. What Redis forgot and no spool has any more was delivered, or it is a real loss."""
+    forgotten = 0 if is_redis else int(stats.relay["unrecoverable"])
+    return sum(stats.relay["dropped"].values()) + int(stats.relay["lost"]) + forgotten
 
 
 def _providers(port: int) -> dict[str, Any]:

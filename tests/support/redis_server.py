@@ -23,11 +23,13 @@ from tests.support.waiting import eventually
 
 
 class RedisServer:
-    def __init__(self, binary: str, *options: str) -> None:
+    def __init__(self, binary: str, *options: str, port: int = 0) -> None:
+        """Without a port, on one that was free a moment ago."""
         self._binary, self._options = binary, options
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
         with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
             self.port: int = listener.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
