@@ -5,7 +5,7 @@ leaves the outcome unknown, the connection is dropped, and whoever wrote asks th
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -14,9 +14,11 @@ from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -31,9 +33,10 @@ from config.settings import Settings
 
 _CONNECT_S: Final = 2.0  # at most; a server that takes longer to be reached is away
 _CONNECTIONS: Final = 16
+_MOVES: Final = 2  # nodes asked after the first, while a slot moves
 _OLDEST: Final = (6, 2)
 _PASSING: Final = (
-    *(BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError),
+    *(AskError, BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError),
     *(OutOfMemoryError, ReadOnlyError, TryAgainError),
 )
 _PASSING_CODES: Final = ("MISCONF ", "NOREPLICAS ", "READONLY ")
@@ -58,9 +61,11 @@ class RedisLink:
     def __init__(self, url: Secret, *, longest_block_s: float = 2.0, answer_s: float = 5.0, ca_file: str = "") -> None:
         """`answer_s`: for an answer, beyond the BLOCK of a read that blocks. `ca_file`: whom rediss:// trusts; empty is
         the system's list."""
+        self.node = ""
+        """host:port of the cluster's node that has our slot; empty: whoever answers at the URL."""
         self._url, self._ca_file = url, ca_file
-        self._quick = self._client(answer_s, answer_s)
-        self._patient = self._client(answer_s, longest_block_s + answer_s)
+        self._answer_s, self._patient_s = answer_s, longest_block_s + answer_s
+        self._quick, self._patient = self._client(self._answer_s), self._client(self._patient_s)
         self._scripts: dict[str, Any] = {}
 
     @classmethod
@@ -69,18 +74,18 @@ class RedisLink:
         return cls(redis_url(settings), answer_s=settings.redis_timeout_ms / 1000, ca_file=settings.redis_ca_file)
 
     async def call(self, *command: Any) -> Any:
-        return await self._told(self._quick.execute_command(*command))  # type: ignore[no-untyped-call]
+        return await self._told(lambda: self._quick.execute_command(*command))  # type: ignore[no-untyped-call]
 
     async def block(self, *command: Any) -> Any:
         """A command that may wait at the server. Never cancel it: what it has taken would belong to nobody."""
-        return await self._told(self._patient.execute_command(*command))  # type: ignore[no-untyped-call]
+        return await self._told(lambda: self._patient.execute_command(*command))  # type: ignore[no-untyped-call]
 
     async def run(self, script: str, keys: list[bytes], arguments: list[Any]) -> Any:
         """A Lua script of ours, by EVALSHA; loaded again where the server does not know it."""
         registered = self._scripts.get(script)
         if registered is None:
             registered = self._scripts[script] = self._quick.register_script(script)
-        return await self._told(registered(keys=keys, args=arguments))
+        return await self._told(lambda: registered(keys=keys, args=arguments, client=self._quick))
 
     async def info(self, section: str) -> Mapping[str, str]:
         """A section of INFO: works where CONFIG is forbidden."""
@@ -97,36 +102,53 @@ class RedisLink:
         await self._quick.aclose()
         await self._patient.aclose()
 
-    async def _told(self, answer: Any) -> Any:
+    async def _told(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """redis-py now and then lets a cancellation end in an answer; a task that goes on after it may never end."""
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
         try:
-            return await self._answer(answer)
+            return await self._asked(ask)
         finally:
             if task and task.cancelling() > before:
                 raise asyncio.CancelledError
 
-    async def _answer(self, answer: Any) -> Any:
+    async def _asked(self, ask: Callable[[], Awaitable[Any]], moves: int = _MOVES) -> Any:
         try:
-            return await answer
+            return await ask()
+        except MovedError as error:  # a node that does not have the slot has done nothing: to ask again doubles nothing
+            if not moves:
+                raise BusUnavailable("the cluster's nodes do not agree where our slot is") from error
+            await self._go_to(error.host, error.port)
+            return await self._asked(ask, moves - 1)
         except ResponseError as error:
             if isinstance(error, _PASSING) or any(code in str(error) for code in _PASSING_CODES):
                 await self.drop()
                 raise BusUnavailable(f"Redis refuses for now: {error}") from error
             raise
         except (RedisError, OSError, TimeoutError) as error:
-            await self.drop()
+            await (self._go_to("", 0) if self.node else self.drop())
             raise BusUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
-    def _client(self, answer_s: float, socket_s: float) -> "aioredis.Redis":
+    async def _go_to(self, host: str, port: int) -> None:
+        """All of ours lies in one slot, so one node has everything. Without a port: back to the URL. What runs on the
+        connections that there were ends there."""
+        self.node = f"{host}:{port}" if port else ""
+        before = self._quick, self._patient
+        self._quick, self._patient = self._client(self._answer_s), self._client(self._patient_s)
+        for client in (self._quick, self._patient):
+            named = {"host": host, "port": port} if host else {"port": port}
+            client.connection_pool.connection_kwargs.update(named if port else {})
+        for client in before:
+            await client.connection_pool.disconnect(inuse_connections=False)
+
+    def _client(self, socket_s: float) -> "aioredis.Redis":
         trust = {"ssl_ca_certs": self._ca_file} if self._ca_file else {}
         pool: Any = BlockingConnectionPool.from_url(
             self._url.reveal(),
             max_connections=_CONNECTIONS,
             timeout=socket_s,
             socket_timeout=socket_s,
-            socket_connect_timeout=min(_CONNECT_S, answer_s),
+            socket_connect_timeout=min(_CONNECT_S, self._answer_s),
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             protocol=2,

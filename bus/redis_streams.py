@@ -39,7 +39,7 @@ class RedisStreams:
         self._stream, self._producers = self._tag + b":evt", self._tag + b":hw"
         self._counters = self._tag + b":ctr"
         self._groups: list[str] = []
-        self._history = ""
+        self._history = self._learned_from = ""
         self._out: dict[str, set[str]] = {}
         """Per group and consumer what this process holds, so that a lost answer can be told from running work."""
         self._is_shaken: set[str] = set()
@@ -182,7 +182,7 @@ class RedisStreams:
     async def _learn_history(self) -> None:
         """Ids may name other entries after a failover or a flush; what is held from before is then not acknowledged."""
         info = await self._link.info("replication")
-        self._history = str(info.get("master_replid", ""))[:12]
+        self._history, self._learned_from = str(info.get("master_replid", ""))[:12], self._link.node
 
     async def _recover(self, group: str, consumer: str) -> list[Delivery]:
         """After a lost answer: entries that the server has handed to this consumer, and nobody here has."""
@@ -215,7 +215,10 @@ class RedisStreams:
         if not self._history:
             await self._learn_history()
         try:
-            return await (self._link.block(*command) if blocks else self._link.call(*command))
+            answer = await (self._link.block(*command) if blocks else self._link.call(*command))
+            if self._link.node != self._learned_from:
+                await self._learn_history()
+            return answer
         except ResponseError as error:
             if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise

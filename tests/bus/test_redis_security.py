@@ -14,18 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
-from bus.bus import Entry
 from bus.errors import BusUnavailable
-from bus.redis_letters import RedisLetters
 from bus.redis_link import RedisLink, check_server
 from bus.redis_streams import RedisStreams
 from config.secret import Secret
 from config.settings import Settings
+from tests.bus.redis_verbs import SPOOL, use_everything
 from tests.support.proxy import free_port
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.waiting import eventually_async
 
-SPOOL = b"spool-one-------"
 PASSWORD = "p@ss/word:with#all"
 QUOTED = "p%40ss%2Fword%3Awith%23all"
 RIGHTS = "~{k}:* +@stream +@hash +@list +@scripting +@connection +del +exists +time +info +memory|usage"
@@ -102,29 +100,7 @@ async def test_everything_works_over_tls_with_a_password_and_no_more_rights_than
     locked: Locked, user: str
 ) -> None:
     async with linked(locked.url(user, QUOTED), locked.ca_file) as link:
-        assert "Redis" in await check_server(link)
-        bus, letters = RedisStreams(link, "k", min_idle_ms=100), RedisLetters(link, "k")
-        await bus.ensure_groups(["db"])
-        await bus.append(SPOOL, 1, 0, [Entry(bytes([n]) * 16, b"payload") for n in range(4)])
-        one, two, three, four = await bus.read("db", "c", max_entries=9, max_bytes=1 << 20, block_ms=10)
-        assert await bus.extend("db", "c", [one.key]) == {one.key}
-        await bus.ack("db", [one.key])
-        await bus.retry_in("db", "c", [two.key], 0)
-        assert len(await bus.claim("db", "d", min_idle_ms=100, max_entries=1)) == 1
-        for delivery in (three, four):
-            assert await bus.dead_letter("db", "c", delivery.key, reason="permanent", detail="")
-        page = await letters.letters("db")
-        assert await letters.letter("db", page.letters[0].id)
-        assert await letters.purge_letters("db", [page.letters[0].id]) == 1
-        assert await letters.replay_letters("db", [page.letters[1].id]) == 1
-        (again,) = await bus.claim("db", "c", min_idle_ms=100, max_entries=1)
-        await bus.ack("db", [again.key, two.key])
-        assert await bus.trim() >= 0
-        assert await bus.delivered_through(SPOOL) == 3
-        (stats,) = (await bus.stats()).groups
-        assert (stats.delivered, stats.purged, stats.pending) == (3, 1, 0)
-        await bus.retire(SPOOL)
-        await link.call("DEL", b"{k}:evt", b"{k}:hw", b"{k}:ctr", b"{k}:dead:db", b"{k}:again:db")
+        await use_everything(link, "k")
 
 
 async def test_an_address_with_a_ca_file_is_reached_by_tls(locked: Locked) -> None:
