@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +17,13 @@ from bus.redis_letters import RedisLetters
 from bus.redis_link import RedisLink
 from bus.redis_streams import RedisStreams
 from bus.relay import Relay
+from bus.wake import WakeListener
+from config import paths
 from config.secret import Secret
-from config.settings import Retain
+from config.settings import Retain, Settings
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.relays import record
-from tests.support.spools import open_spool
+from tests.support.spools import open_spool, until
 from tests.support.waiting import eventually
 
 GROUPS = ["db", "file"]
@@ -244,3 +247,28 @@ async def test_what_somebody_takes_by_hand_is_missing_in_the_ledger(redis_url: s
 
         (account,) = [a for a in ledger_of(await bus.stats(), {}, {}, is_shared=True).accounts if a.backend == "db"]
         assert account.missing >= 2
+
+
+@pytest.mark.slow
+async def test_the_first_append_follows_the_servers_return_within_two_seconds(
+    tmp_path: Path, own_redis: RedisServer
+) -> None:
+    settings = Settings(data_dir=str(tmp_path), redis_url=Secret(own_redis.url))
+    spool = open_spool(paths.spool_root(settings))
+    async with bus_at(own_redis.url) as bus, asyncio.TaskGroup() as tasks:
+        wake = WakeListener(tmp_path / "wake")
+        relay = Relay.of(settings, bus, wake)
+        running = tasks.create_task(relay.run(), name="relay")
+        own_redis.kill()
+        await record(spool, 1)
+        await until(lambda: relay._pause_s > 1.2, within_s=60)
+
+        own_redis.start()
+        back_at = time.monotonic()
+        await until(lambda: relay.stats().appended == 1)
+
+        assert time.monotonic() - back_at <= 2.0
+        running.cancel()
+    relay.close()
+    wake.close()
+    spool.close()
