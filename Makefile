@@ -1,8 +1,11 @@
 # The front door. `make` alone prints what there is. uv does the work; it is bootstrapped into .tools.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint bench lock clean
+.PHONY: help setup run test test-fast lint bench chaos lock clean
 
 PYTHON ?= python3
+MINUTES ?= 60
+BUS ?= embedded
+SEED ?= 1
 UV := .tools/bin/uv
 export UV_PYTHON_DOWNLOADS := never
 # Every process of ours would compile all that it imports again.
@@ -30,6 +33,9 @@ lint: .venv/.dev ## ruff and the strict type checker
 
 bench: .venv/.dev ## measure on this machine: overhead, streams, memory
 	.venv/bin/python -m tests.bench $(BENCH_ARGS)
+
+chaos: .venv/.dev ## break a running system for MINUTES=60 (BUS=embedded or redis, SEED=1), with a report
+	.venv/bin/python -m tests.chaos --minutes $(MINUTES) --bus $(BUS) --seed $(SEED) --report tests/chaos/reports/$(BUS)-seed-$(SEED) $(CHAOS_ARGS)
 
 lock: $(UV) ## renew the lock files after pyproject.toml changed
 	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --group build -o requirements.lock
