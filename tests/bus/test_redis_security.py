@@ -22,12 +22,13 @@ from config.settings import Settings
 from tests.bus.redis_verbs import SPOOL, use_everything
 from tests.support.proxy import free_port
 from tests.support.redis_server import RedisServer, binaries
+from tests.support.source_tree import ROOT
 from tests.support.waiting import eventually_async
 
 PASSWORD = "p@ss/word:with#all"
 QUOTED = "p%40ss%2Fword%3Awith%23all"
-RIGHTS = "~{k}:* +@stream +@hash +@list +@scripting +@connection +del +exists +time +info +memory|usage"
-"""What the bus needs, as deploy's guide names it."""
+GUIDE = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+RIGHTS = GUIDE.partition("ACL SETUSER llm-proxy on >password ")[2].partition("\n")[0].replace("llm-proxy-events", "k")
 
 
 class Locked(Struct):
