@@ -106,7 +106,7 @@ class _Round:
 
     async def _lane(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._has_failed() and not is_stopping() and loop.time() < self._until:
+        while not self._has_failed() and loop.time() < self._until:
             index, part = next(self._waiting, (-1, []))
             if not part:
                 return

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from bus.redis_link import RedisLink
 from bus.redis_streams import RedisStreams
@@ -106,6 +107,15 @@ async def test_on_redis_the_outage_leaves_everything_where_it_is(redis_url: str)
 
     assert (group.dead, group.lag >= 70 - probes) == (0, True)
     assert sorted(backend.taken) == sorted(f"request-{number}" for number in range(100))
+
+
+async def test_there_is_always_an_event_to_probe_with_however_often_the_few_were_tried(log: SqliteLog) -> None:
+    await feed(log, [make_event(number) for number in range(2)])
+    backend = Outage()
+    pace = structs.replace(PACE, backoff=Backoff(1, 600_000))
+
+    async with at_work(backend, log, pace):
+        await eventually_async(lambda: backend.has_probed(50), within_s=8)
 
 
 async def test_one_bad_event_does_not_keep_others_from_a_backend_that_works(log: SqliteLog) -> None:

@@ -94,19 +94,21 @@ async def test_nothing_recorded_is_nothing_to_do() -> None:
     assert await replayed(ScriptedBackend(), 0) == Replayed(0, (), is_complete=True)
 
 
-async def test_it_is_no_faster_than_asked_retries_included() -> None:
-    tries = 0
+@pytest.mark.parametrize("tries", [0, 30])
+async def test_it_is_no_faster_than_asked_retries_included(tries: int) -> None:
+    rate, burst = 100, 20
+    began_at, calls, deliveries = time.monotonic(), 0, 0
 
     async def fails_at_first(batch: Sequence[Delivered]) -> list[Outcome]:
-        nonlocal tries
-        tries += 1
-        return [Retry("busy") if tries < 3 else Ok()] * len(batch)
+        nonlocal calls, deliveries
+        calls += 1
+        deliveries += len(batch)
+        assert deliveries <= rate * (time.monotonic() - began_at) + burst
+        return [Retry("busy") if calls <= tries else Ok()] * len(batch)
 
-    began_at = time.monotonic()
-    done = await replayed(ScriptedBackend(fails_at_first), 30, rate=50)
+    done = await replayed(ScriptedBackend(fails_at_first), 60, rate=rate)
 
-    assert done.sent == 30
-    assert time.monotonic() - began_at >= 30 / 50 - 0.2
+    assert (done.sent, deliveries >= 60 + tries) == (60, True)
 
 
 async def test_what_is_refused_is_told_and_the_rest_arrives() -> None:
