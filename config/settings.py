@@ -93,8 +93,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ()
     upstream_client: Annotated[
         UpstreamClient,
-        about("The HTTP client behind the proxy: aiohttp, or http1, our own.", env="LLM_PROXY_UPSTREAM_CLIENT"),
-    ] = "aiohttp"
+        about("The HTTP client to the providers: http1, our own, or aiohttp.", env="LLM_PROXY_UPSTREAM_CLIENT"),
+    ] = "http1"
     max_request_body_bytes: Annotated[
         int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)
     ] = 512 * 1024 * 1024

@@ -23,10 +23,12 @@ class Http1Connection(asyncio.Protocol):
         self._news: asyncio.Future[None] | None = None
         """Done when the answer has got further."""
         self._timer: asyncio.TimerHandle | None = None
+        self._expires_at = 0.0
+        self._patience_s: float | None = None
+        self._too_late = ""
         self._writable: asyncio.Future[None] | None = None
         self._is_paused = False
         self._is_closed = False
-        self._sent_at = 0.0
         self.socket: socket.socket | None = None
         """Set by who dialled, to be looked at between two exchanges."""
         self.idle_since = 0.0
@@ -36,13 +38,14 @@ class Http1Connection(asyncio.Protocol):
 
     def ask(self, method: str, data: bytes) -> None:
         """Sends a request's head, and its body as far as it is at hand."""
-        self._answer = Answer(method)
+        self._answer, self._patience_s = Answer(method), None
         if self._is_closed:
             self._answer.end(None)
         self.write(data)
 
     def write(self, data: bytes) -> None:
-        self._sent_at = self._loop.time()
+        if self._patience_s is not None:
+            self._expires_at = self._loop.time() + self._patience_s
         if not self._is_closed:
             cast(asyncio.Transport, self._transport).write(data)
 
@@ -111,23 +114,28 @@ class Http1Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _wait(self, timeout_s: float | None, too_late: str) -> None:
-        news = self._news = self._loop.create_future()
-        if timeout_s is None:
-            await news
-            return
-        self._timer = self._loop.call_later(timeout_s, self._expire, news, timeout_s, too_late)
-        try:
-            await news
-        finally:
-            self._timer.cancel()
+        self._news = self._loop.create_future()
+        self._patience_s, self._too_late = timeout_s, too_late
+        if timeout_s is not None:
+            self._expires_at = self._loop.time() + timeout_s
+            if self._timer is None or self._timer.when() > self._expires_at:
+                self._arm()
+        await self._news
 
-    def _expire(self, news: "asyncio.Future[None]", timeout_s: float, too_late: str) -> None:
-        has_head = self._answer is not None and self._answer.has_head
-        left = 0.0 if has_head else self._sent_at + timeout_s - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._expire, news, timeout_s, too_late)
-        elif not news.done():
-            news.set_exception(UpstreamTimeout(too_late))
+    def _arm(self) -> None:
+        """One timer for many waits: it looks at the time when it fires, which is once in a time-out at most."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._expires_at, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._news is None or self._news.done() or self._patience_s is None:
+            return
+        if self._loop.time() < self._expires_at:
+            self._arm()
+        else:
+            self._news.set_exception(UpstreamTimeout(self._too_late))
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
@@ -158,6 +166,8 @@ class Http1Connection(asyncio.Protocol):
             self._writable.set_result(None)
         if self._answer is not None:
             self._answer.end(error)
+        if self._timer is not None:
+            self._timer.cancel()
         self._tell()
 
     def pause_writing(self) -> None:

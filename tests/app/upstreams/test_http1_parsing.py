@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import UpstreamCut
+from app.errors import UpstreamCut, UpstreamTimeout
 from app.upstreams.http1_answer import ClosedUnanswered
 from app.upstreams.http1_connection import Http1Connection
 from app.upstreams.http1_upstream import _head
@@ -204,3 +204,28 @@ async def test_without_keep_alive_each_call_has_a_connection_of_its_own(http1_at
         await until(lambda: server.open == 0)
 
     assert server.connections == 3
+
+
+async def test_a_short_patience_after_a_long_one_is_not_stretched(http1_at: Dial) -> None:
+    async def falls_silent(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun")
+        await peer.closed()
+
+    async with raw_server(falls_silent) as server:
+        upstream = http1_at(server.port, timeouts={"response_header_ms": 60_000, "idle_ms": 50})
+        with pytest.raises(UpstreamTimeout):
+            await asyncio.wait_for(asked(upstream, get()), 10)
+
+
+async def test_pieces_that_come_in_time_may_take_longer_together(http1_at: Dial) -> None:
+    async def drips(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            await peer.send(b"x")
+
+    async with raw_server(drips) as server:
+        upstream = http1_at(server.port, timeouts={"response_header_ms": 300, "idle_ms": 300})
+        assert await asked(upstream, get()) == (200, b"x" * 10)
