@@ -8,6 +8,8 @@ import subprocess
 import httpx
 import pytest
 
+from app.metrics import collected
+from app.metrics_routes import metrics_folder
 from tests.support.proxy import Proxy, free_port
 from tests.support.waiting import eventually
 
@@ -71,8 +73,12 @@ def test_one_scrape_shows_all_workers_and_those_that_died(own_proxy: Proxy) -> N
     def total() -> int:
         return int(httpx.get(f"{own_proxy.url}/metrics").json()["request_count"])
 
+    def written() -> int:
+        return collected(metrics_folder(own_proxy.settings), None, "").counters["llm_proxy_requests_total"]
+
     calls = spread_calls()
     eventually(lambda: total() == calls)
+    eventually(lambda: written() == calls)  # what a worker has not written yet dies with it
     assert own_proxy.process is not None
     children = subprocess.run(["pgrep", "-P", str(own_proxy.process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
