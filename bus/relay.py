@@ -94,16 +94,23 @@ class Relay:
         """
         until = time.monotonic() + deadline_s
         while True:
-            has_moved = await self._step()
-            left = 0 if has_moved else await self._on_disk(self._count_left)
-            is_late = time.monotonic() >= until
-            if not has_moved and (is_late or not left):
-                await self._step(upkeep=True)
-                return left
-            if is_late:
+            has_moved = await self._step_until(until)
+            if time.monotonic() >= until:
                 return await self._on_disk(self._count_left)
-            if not has_moved:
-                await asyncio.sleep(min(self._pause_s or self._poll_s, max(0.0, until - time.monotonic())))
+            if has_moved:
+                continue
+            if not await self._on_disk(self._count_left):
+                await self._step_until(until, upkeep=True)
+                return 0
+            await asyncio.sleep(min(self._pause_s or self._poll_s, max(0.0, until - time.monotonic())))
+
+    async def _step_until(self, until: float, *, upkeep: bool = False) -> bool:
+        """A turn that is given up at that time: a bus that does not answer must not hold up a stop."""
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await self._step(upkeep=upkeep)
+        except TimeoutError:
+            return False
 
     def stats(self) -> RelayStats:
         """Touches the disk, but little."""

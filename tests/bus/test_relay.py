@@ -289,6 +289,22 @@ async def test_drain_tells_how_many_events_are_left(root: Path, bus: MemoryBus) 
     relay.close()
 
 
+async def test_a_bus_that_never_answers_does_not_hold_up_a_stop(root: Path, bus: MemoryBus) -> None:
+    spool = open_spool(root)
+    await record(spool, 3)
+    relay = relay_of(root, bus)
+    bus.stuck_at = 2
+
+    async with asyncio.timeout(5):
+        left = await relay.drain(0.2)
+
+    assert (bus.is_stuck, left) == (True, 3)
+    assert await relay.drain(5) == 0
+    assert len(bus.event_ids()) == 3
+    relay.close()
+    spool.close()
+
+
 async def test_a_second_relay_on_the_same_folder_is_refused(root: Path, bus: MemoryBus) -> None:
     first, second = relay_of(root, bus), relay_of(root, bus)
     await first.drain(0)
