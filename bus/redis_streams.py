@@ -119,7 +119,10 @@ class RedisStreams:
 
     async def ack(self, group: str, keys: Sequence[str]) -> None:
         for lane, stream, ids in self._lanes(group, keys):
-            await self._run("ack", [stream, self._counters], [group, lane.rstrip("/"), *ids])
+            done = await self._run("ack", [stream, self._counters], [group, lane.rstrip("/"), self._history, *ids])
+            if done < 0:
+                await self._learn_history()
+                break
         self._let_go(group, keys)
 
     async def retry_in(self, group: str, consumer: str, keys: Sequence[str], delay_ms: int) -> None:

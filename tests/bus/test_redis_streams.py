@@ -1,5 +1,7 @@
 """The bus on real Redis and Valkey: fencing, leases, dead letters, trimming, and servers that forget."""
 
+import contextlib
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
@@ -233,8 +235,6 @@ async def test_an_acknowledgement_from_another_history_is_dropped(own_redis: Red
     own_redis.kill()
     for path in own_redis.folder.iterdir():
         if path.name.startswith("appendonly"):
-            import shutil
-
             shutil.rmtree(path)
     own_redis.start()
 
@@ -245,6 +245,30 @@ async def test_an_acknowledgement_from_another_history_is_dropped(own_redis: Red
 
     assert len(await read(bus)) == 1
     await bus.close()
+
+
+async def test_an_id_that_another_event_has_on_a_new_server_is_not_acknowledged(
+    own_redis: RedisServer,
+) -> None:
+    bus, other = (RedisStreams(RedisLink(Secret(own_redis.url)), "k", min_idle_ms=100) for _ in range(2))
+    await bus.ensure_groups(["db"])
+    await bus.append(SPOOL, 1, 0, entries(0, 1))
+    (before,) = await read(bus)
+    own_redis.kill()
+    shutil.rmtree(own_redis.folder / "appendonlydir")
+    own_redis.start()
+    await other.ensure_groups(["db"])
+    same_id = before.key.partition("/")[2]
+    await other._link.call("XADD", b"{k}:evt", same_id, "i", b"another-event---", "p", b"payload", "o", 1)
+    assert len(await read(other, consumer="c2")) == 1
+
+    for _ in range(2):  # the first finds the connection dead
+        with contextlib.suppress(BusUnavailable):
+            await bus.ack("db", [before.key])
+
+    assert (await other.stats()).groups[0].pending == 1, "what another event of this id waited for was acknowledged"
+    await bus.close()
+    await other.close()
 
 
 async def test_a_server_that_evicts_any_key_is_refused(redis_url: str) -> None:
