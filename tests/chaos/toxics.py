@@ -63,11 +63,10 @@ class Toxics:
         server = await asyncio.start_server(self._serve, sock=self._listener)
         await self._stop.wait()
         server.close()
+        self.mode = "pass"
         await self._cut()
-        serving = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+        if serving := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(serving, timeout=2)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
