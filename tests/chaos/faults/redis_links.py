@@ -1,4 +1,5 @@
-"""The network between our processes and Redis."""
+"""The network between our processes and Redis. Alone is what keeps the keeper from telling how things are: other
+faults wait for that before they are over."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ def _spoilt(stage: Stage, mode: str) -> Iterator[None]:
         front.mode = "pass"
 
 
-@kind(_REDIS)
+@kind(_REDIS, alone=True)
 def cut_off_from_redis(stage: Stage, dice: Random) -> Iterator[None]:
     """Reset, and refused until it is healed."""
     front = _front(stage)
@@ -40,7 +41,7 @@ def reset_connections_to_redis(stage: Stage, dice: Random) -> Iterator[None]:
         yield
 
 
-@kind(_REDIS, lasts_s=(0.5, 3.0))
+@kind(_REDIS, lasts_s=(0.5, 3.0), alone=True)
 def black_hole_before_redis(stage: Stage, dice: Random) -> Iterator[None]:
     with _spoilt(stage, "black-hole"):
         yield

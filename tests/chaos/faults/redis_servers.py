@@ -41,7 +41,7 @@ def freeze_redis_for_long(stage: Stage, dice: Random) -> Iterator[None]:
         server.freeze(is_frozen=False)
 
 
-@kind(_REDIS, lasts_s=(0.5, 2.0))
+@kind(_REDIS, lasts_s=(0.5, 2.0), alone=True)
 def pause_writes(stage: Stage, dice: Random) -> Iterator[None]:
     client = _pair(stage).primary.client()
     client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -51,13 +51,15 @@ def pause_writes(stage: Stage, dice: Random) -> Iterator[None]:
         client.execute_command("CLIENT", "UNPAUSE")
 
 
-@kind(_REDIS)
+@kind(_REDIS, alone=True)
 def kill_redis(stage: Stage, dice: Random) -> Iterator[None]:
     """With AOF everysec: the page cache survives the process."""
     server = _pair(stage).primary
     server.kill()
-    yield
-    server.start()
+    try:
+        yield
+    finally:
+        server.start()
 
 
 @kind(_FORGETFUL)
