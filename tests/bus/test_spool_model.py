@@ -256,9 +256,17 @@ class SpoolMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "patch"):
             return
-        self.kill_the_worker()
-        os.close(self.life.lock)
-        self.stop_the_relay()
+        try:
+            self.kill_the_worker()
+            os.close(self.life.lock)
+            self.stop_the_relay()
+            self.relay_what_is_left()
+        finally:
+            self.patch.undo()  # whatever was found: others use the same disk
+            shutil.rmtree(self.root)
+        self.check()
+
+    def relay_what_is_left(self) -> None:
         for spool, folder in spools(self.root).items():
             tail = Tail(folder, spool)
             while self.move(tail, "", 100):
@@ -266,9 +274,6 @@ class SpoolMachine(RuleBasedStateMachine):
             assert tail.is_drained()
             assert tail.count_left() == 0
             tail.close()
-        self.patch.undo()
-        shutil.rmtree(self.root)
-        self.check()
 
     def check(self) -> None:
         events = [decode_finished(payload) for _, _, _, payload in self.bus.now.stream]
