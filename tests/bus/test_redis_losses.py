@@ -23,8 +23,8 @@ from config.secret import Secret
 from config.settings import Retain, Settings
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.relays import record
-from tests.support.spools import open_spool, until
-from tests.support.waiting import eventually
+from tests.support.spools import open_spool
+from tests.support.waiting import eventually, until
 
 GROUPS = ["db", "file"]
 SPOOL = b"spool-one-------"

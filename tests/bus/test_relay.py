@@ -15,7 +15,8 @@ from bus.errors import BusError
 from bus.segments import list_segments, segment_name
 from config.ids import id_bytes, id_text, new_id
 from tests.support.relays import record, relay_of, running
-from tests.support.spools import MemoryBus, began, finished, open_spool, until
+from tests.support.spools import MemoryBus, began, finished, open_spool
+from tests.support.waiting import until
 
 
 @pytest.fixture

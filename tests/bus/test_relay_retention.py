@@ -10,7 +10,8 @@ from bus.segments import SegmentReader, list_segments, segment_name
 from bus.slots import Slots
 from config.ids import id_bytes
 from tests.support.relays import record, relay_of, running
-from tests.support.spools import MemoryBus, began, open_spool, until
+from tests.support.spools import MemoryBus, began, open_spool
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from bus.codec import decode_finished
 from bus.relay import Relay
 from bus.sqlite_log import SqliteLog
 from config.ids import id_bytes, new_id
-from tests.support.spools import began, finished, open_spool, until
+from tests.support.spools import began, finished, open_spool
+from tests.support.waiting import until
 
 
 def relay_of(root: Path, bus: SqliteLog) -> Relay:

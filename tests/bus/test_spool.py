@@ -20,8 +20,8 @@ from bus.reader import SpoolReader
 from bus.slots import Slots
 from bus.spool import Spool
 from config.ids import id_bytes, new_id
-from tests.support.spools import began, finished, open_spool, until
-from tests.support.waiting import eventually
+from tests.support.spools import began, finished, open_spool
+from tests.support.waiting import eventually, until
 
 
 def frames_of(folder: Path) -> list[Frame]:

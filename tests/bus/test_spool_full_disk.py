@@ -11,7 +11,8 @@ import pytest
 from bus.errors import SpoolUnusable
 from bus.relay import Relay
 from config.ids import id_bytes
-from tests.support.spools import MemoryBus, finished, open_spool, until
+from tests.support.spools import MemoryBus, finished, open_spool
+from tests.support.waiting import until
 
 SEGMENT = 64 * 1024
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,6 @@ def open_spool(root: Path, **settings: Any) -> Spool:
         "wake": None,
     }
     return Spool.open(root, **(known | settings))
-
-
-async def until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class History(Struct):
