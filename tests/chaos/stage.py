@@ -230,7 +230,9 @@ class Stage:
     def _set_up(self, stack: ExitStack) -> None:
         for port in self._ports:
             stack.callback(port.close)
-        self.out.mkdir(parents=True)
+        there = self.out.with_name("out.there")
+        there.mkdir(parents=True)
+        self.out.symlink_to(there)  # so that a fault can put something else in its place at once
         (self.folder / "clock").write_bytes(bytes(8))
         if self.shape.on_small_disks:
             stack.enter_context(mounted(self.disks))

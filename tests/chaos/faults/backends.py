@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import psycopg
@@ -54,15 +55,23 @@ def lock_main_database(stage: Stage, dice: Random) -> Iterator[None]:
 
 @kind(lasts_s=(0.5, 2.0))
 def event_file_unwritable(stage: Stage, dice: Random) -> Iterator[None]:
-    """Its folder is gone, and in its place is something that is no folder."""
-    away = stage.out.with_name("out.away")
-    stage.out.rename(away)
-    stage.out.write_text("no folder")
+    """Its folder is gone, and in its place is something that is no folder.
+
+    Both changes are one step each: the backend makes a folder that is missing, and would write where nobody looks.
+    """
+    folder, no_folder = stage.out.readlink(), stage.out.with_name("no-folder")
+    no_folder.touch()
+    _point(stage.out, no_folder)
     try:
         yield
     finally:
-        stage.out.unlink()
-        away.rename(stage.out)
+        _point(stage.out, folder)
+
+
+def _point(link: Path, target: Path) -> None:
+    fresh = link.with_name(f"{link.name}.fresh")
+    fresh.symlink_to(target)
+    fresh.replace(link)
 
 
 @kind()
