@@ -23,7 +23,7 @@ from app.front import Front
 from app.health import Health
 from app.lookups import Lookups
 from app.metrics import Metrics
-from app.metrics_routes import MetricsRoutes, metrics_folder
+from app.metrics_routes import MetricsRoutes
 from app.pipeline import Parts, build_pipeline, check_names
 from app.recorder import Recorder
 from app.upstreams.clients import ByProvider
@@ -60,7 +60,7 @@ class Worker:
         self._providers = providers_of(settings)
         self._metrics = Metrics()
         self._name = new_id()
-        self._metrics_folder = metrics_folder(settings)
+        self._metrics_folder = paths.metrics_dir(settings)
 
         self._front = Front(Starlette(lifespan=self._lifespan), settings.metrics_path)
 

@@ -1,7 +1,6 @@
 """/metrics (JSON) and /metrics/prometheus: on the proxy's own listener, or alone where METRICS_ADDR says."""
 
 import time
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,17 +13,12 @@ from config import paths
 from config.settings import Settings
 
 
-def metrics_folder(settings: Settings) -> Path:
-    """Where workers leave their numbers."""
-    return paths.run_dir(settings) / "metrics"
-
-
 class MetricsRoutes:
     """`own` are the numbers of the worker that answers; None for a listener that only adds up files."""
 
     def __init__(self, settings: Settings, own: Metrics | None, worker: str) -> None:
         self._path = settings.metrics_path
-        self._folder = metrics_folder(settings)
+        self._folder = paths.metrics_dir(settings)
         self._own = own
         self._worker = worker
         self._started = time.monotonic()

@@ -42,3 +42,8 @@ def wake_socket(settings: Settings) -> Path:
 def run_dir(settings: Settings) -> Path:
     """Process ids and snapshots of metrics; may be deleted while nothing runs."""
     return data_dir(settings) / "run"
+
+
+def metrics_dir(settings: Settings) -> Path:
+    """Where each process leaves its numbers for the one scrape."""
+    return run_dir(settings) / "metrics"

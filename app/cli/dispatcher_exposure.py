@@ -30,8 +30,7 @@ class Exposure:
         is_child: bool,
     ) -> None:
         """`is_child`: of a server, whose proxy adds up the files. Raises Failure when the address is taken."""
-        # as app.metrics_routes has it, which would bring Starlette along
-        folder = paths.run_dir(settings) / "metrics" if is_child and settings.enable_metrics else None
+        folder = paths.metrics_dir(settings) if is_child and settings.enable_metrics else None
         self._metrics = DispatcherMetrics(bus, states, folder)
         self._server: Any = None
         if settings.dispatcher_listen_addr:

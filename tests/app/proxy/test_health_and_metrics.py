@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.metrics import collected
-from app.metrics_routes import metrics_folder
+from config import paths
 from tests.support.proxy import Proxy, free_port
 from tests.support.waiting import eventually
 
@@ -74,7 +74,7 @@ def test_one_scrape_shows_all_workers_and_those_that_died(own_proxy: Proxy) -> N
         return int(httpx.get(f"{own_proxy.url}/metrics").json()["request_count"])
 
     def written() -> int:
-        return collected(metrics_folder(own_proxy.settings), None, "").counters["llm_proxy_requests_total"]
+        return collected(paths.metrics_dir(own_proxy.settings), None, "").counters["llm_proxy_requests_total"]
 
     calls = spread_calls()
     eventually(lambda: total() == calls)
