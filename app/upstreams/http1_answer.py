@@ -75,7 +75,7 @@ class Answer:
     def end(self, error: Exception | None) -> None:
         """The connection is gone, with or without an error."""
         if self.has_head and not self._is_delimited and error is None and self.error is None:
-            self._complete()  # a body without a length ends with the connection
+            self.is_complete = True  # a body without a length ends with the connection
         elif not self.is_complete and self.error is None:
             self.error = self._cut()
         self._parser = None  # it holds us, and we hold it
@@ -115,7 +115,7 @@ class Answer:
         self.status, self.has_head = status, True
         self.may_stay_open = self._parser.should_keep_alive()
         if self._method == "HEAD" or status in _BODILESS:
-            self._complete()
+            self.is_complete = True
 
     def on_body(self, data: bytes) -> None:
         if not self.is_complete and self.error is None:
@@ -124,16 +124,13 @@ class Answer:
 
     def on_message_complete(self) -> None:
         if self.has_head and self.error is None:
-            self._complete()
+            self.is_complete = True
 
     def _note_interim(self, status: int) -> None:
         self._interim += 1
         self.headers.clear()
         if status == 101 or self._interim > _MAX_INTERIM:
             self._broken(_NOT_HTTP)
-
-    def _complete(self) -> None:
-        self.is_complete = True
 
     def _broken(self, reason: str) -> None:
         self.may_stay_open = False

@@ -106,8 +106,6 @@ class Http1Response:
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()  # the upstream has answered without wanting the rest
             connection.abort()
-        elif not connection.is_reusable:
-            connection.abort()
         self._pool.give_back(connection)
 
 
