@@ -90,7 +90,7 @@ def running_sink() -> Iterator[str]:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/"
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 

@@ -52,7 +52,7 @@ def running_mock() -> Iterator[Upstream]:
         yield Upstream(port=int(process.stdout.readline()))
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 
@@ -70,7 +70,7 @@ class ShippedProxy(Proxy):
             stderr=(self.folder / "stderr.log").open("ab"),
             process_group=0,  # not a session: the scheduler shares time among sessions first, and load is in ours
         )
-        eventually(self._is_up, within_s=20)
+        eventually(self._is_up)
         return self
 
 
@@ -109,7 +109,7 @@ def do_and_cost(job: Job, pid: int) -> tuple[Told, float]:
 
 def record_seconds(proxy: Proxy) -> tuple[float, int, list[tuple[float, int]]]:
     """llm_proxy_record_seconds so far: sum, count, and (upper bound, count up to it)."""
-    text = httpx.get(f"{proxy.url}/metrics/prometheus", timeout=10).text
+    text = httpx.get(f"{proxy.url}/metrics/prometheus", timeout=60).text
     buckets = re.findall(r'llm_proxy_record_seconds_bucket\{le="([^"]+)"\} (\d+)', text)
     total = re.search(r"llm_proxy_record_seconds_sum (\S+)", text)
     count = re.search(r"llm_proxy_record_seconds_count (\d+)", text)

@@ -49,14 +49,14 @@ def worker(mock: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def connected(worker: Proxy, request: bytes) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", worker.port), 10)
+    client = socket.create_connection(("127.0.0.1", worker.port), 60)
     client.sendall(request)
     return client
 
 
 def taken_from(mock: Upstream) -> int:
     """Bytes of content, and events, that the upstream has been able to send so far."""
-    sent: int = httpx.get(f"{mock.url}/sent", timeout=10).json()["sent"]
+    sent: int = httpx.get(f"{mock.url}/sent", timeout=60).json()["sent"]
     return sent
 
 
@@ -108,7 +108,7 @@ def test_clients_that_do_not_read_hold_the_upstream_and_fill_no_memory(worker: P
     with contextlib.ExitStack() as stack, Watch(worker_pid(worker)) as seen:
         clients = [stack.enter_context(contextlib.closing(connected(worker, request))) for _ in range(STALLED)]
         eventually(lambda: taken_from(mock) > before)
-        eventually(lambda: has_stopped(mock), within_s=30)
+        eventually(lambda: has_stopped(mock))
         taken = taken_from(mock) - before
         heads = [client.recv(12) for client in clients]
 
@@ -124,7 +124,7 @@ def test_a_client_that_does_not_read_its_stream_fills_no_memory(worker: Proxy, m
 
     with contextlib.closing(connected(worker, request)), Watch(worker_pid(worker)) as seen:
         eventually(lambda: taken_from(mock) > before)
-        eventually(lambda: has_stopped(mock), within_s=30)
+        eventually(lambda: has_stopped(mock))
 
     assert taken_from(mock) - before < 200_000
     assert seen.growth < MAX_GROWTH

@@ -38,7 +38,7 @@ async def ask(path: Path, line: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(line)
     await writer.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await reader.readline()
     writer.close()
     return answer

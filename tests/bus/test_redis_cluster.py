@@ -70,7 +70,7 @@ def two_nodes(request: pytest.FixtureRequest) -> Iterator[list[RedisServer]]:
     bus_port = nodes[1]._options[3]
     first.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, bus_port)
     for client in (first, second):
-        eventually(lambda of=client: b"cluster_state:ok" in _state(of), within_s=20)  # type: ignore[misc]
+        eventually(lambda of=client: b"cluster_state:ok" in _state(of))  # type: ignore[misc]
     yield nodes
     for each in nodes:
         each.remove()

@@ -90,7 +90,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
 
 @asynccontextmanager
 async def linked(url: str, ca_file: str) -> AsyncIterator[RedisLink]:
-    settings = Settings(redis_url=Secret(url), redis_ca_file=ca_file, redis_timeout_ms=3000)
+    settings = Settings(redis_url=Secret(url), redis_ca_file=ca_file, redis_timeout_ms=30_000)
     link = RedisLink.of(settings)
     yield link
     await link.close()

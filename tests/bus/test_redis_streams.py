@@ -105,7 +105,7 @@ async def test_a_retry_is_due_after_its_delay_and_is_no_crash(bus: RedisStreams)
         found.extend(await claim(bus, idle_ms=MIN_IDLE_MS))
         return bool(found)
 
-    await eventually_async(is_due, within_s=2)
+    await eventually_async(is_due)
     assert (found[0].deliveries, found[0].crashes) == (2, 0)
 
 
@@ -223,7 +223,7 @@ async def test_an_answer_that_was_lost_strands_nothing(own_redis: RedisServer) -
         found.extend(await read(bus))
         return len(found) == 3
 
-    await eventually_async(got_all, within_s=5)
+    await eventually_async(got_all)
     await bus.close()
 
 

@@ -62,7 +62,7 @@ async def test_recording_goes_on_by_itself_once_the_relay_has_made_room(disk: Pa
     running = asyncio.create_task(relay.run(), name="relay")
     await until(lambda: relay.stats().segments == 1)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while spool.stats().is_full:
             await spool.finish(finished(body=b"x" * 3000))
             await asyncio.sleep(0.005)

@@ -55,7 +55,7 @@ async def test_no_finished_event_is_lost_by_kill_9_and_open_ones_are_interrupted
             for verb, what in one.items():
                 said[verb] += what
     # The bus hears of a retirement before the folder goes, so that a death in between is repeated and not forgotten.
-    await until(lambda: len(bus.now.retired) == KILLS and not any(root.glob("*/")), within_s=30)
+    await until(lambda: len(bus.now.retired) == KILLS and not any(root.glob("*/")))
     running.cancel()
     await asyncio.wait([running])
     relay.close()

@@ -163,7 +163,7 @@ async def test_a_read_is_bounded_by_bytes_but_gives_at_least_one(log: SqliteLog)
 
 
 async def test_a_blocked_read_wakes_on_append(log: SqliteLog) -> None:
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(log.read("db", "c1", max_entries=10, max_bytes=1000, block_ms=60_000))
         await asyncio.sleep(0)
         await log.append(SPOOL, 1, 0, entries(0, 1))

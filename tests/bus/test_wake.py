@@ -15,7 +15,7 @@ async def test_a_poke_ends_the_wait(tmp_path: Path) -> None:
     listener, wake = WakeListener(tmp_path / "wake.sock"), Wake(tmp_path / "wake.sock")
     asyncio.get_running_loop().call_later(0.02, wake.poke)
 
-    assert await listener.wait(10)
+    assert await listener.wait(60)
 
     listener.close()
     wake.close()
@@ -26,7 +26,7 @@ async def test_a_poke_before_the_wait_counts_and_many_are_one(tmp_path: Path) ->
     for _ in range(5000):  # more than a socket's queue takes
         wake.poke()
 
-    assert await listener.wait(10)
+    assert await listener.wait(60)
     assert not await listener.wait(0.01)
 
     listener.close()
@@ -38,7 +38,7 @@ def test_it_works_on_uvloop(tmp_path: Path) -> None:
         listener, wake = WakeListener(tmp_path / "wake.sock"), Wake(tmp_path / "wake.sock")
         try:
             wake.poke()
-            return await listener.wait(10), await listener.wait(0.01)
+            return await listener.wait(60), await listener.wait(0.01)
         finally:
             listener.close()
             wake.close()
@@ -61,7 +61,7 @@ async def test_a_path_longer_than_a_socket_takes_works(tmp_path: Path) -> None:
     listener, wake = WakeListener(folder / "wake.sock"), Wake(folder / "wake.sock")
     wake.poke()
 
-    assert await listener.wait(10)
+    assert await listener.wait(60)
 
     listener.close()
     wake.close()
@@ -73,7 +73,7 @@ async def test_a_listener_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
     listener, wake = WakeListener(tmp_path / "wake.sock"), Wake(tmp_path / "wake.sock")
     wake.poke()
 
-    assert await listener.wait(10)
+    assert await listener.wait(60)
     assert (tmp_path / "wake.sock").stat().st_mode & 0o777 == 0o600
 
     for end in (listener, wake):
@@ -93,10 +93,10 @@ async def test_without_a_socket_the_wait_is_a_pause(tmp_path: Path) -> None:
 async def test_a_cancelled_wait_leaves_the_listener_usable(tmp_path: Path) -> None:
     listener, wake = WakeListener(tmp_path / "wake.sock"), Wake(tmp_path / "wake.sock")
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(listener.wait(10), 0.02)
+        await asyncio.wait_for(listener.wait(60), 0.02)
     wake.poke()
 
-    assert await listener.wait(10)
+    assert await listener.wait(60)
     assert isinstance(listener._socket, socket.socket)
 
     listener.close()
@@ -109,6 +109,6 @@ async def test_a_second_listener_takes_nothing_from_the_first(tmp_path: Path) ->
     WakeListener(tmp_path / "wake.sock").close()
     wake.poke()
 
-    assert await first.wait(10)
+    assert await first.wait(60)
     first.close()
     wake.close()

@@ -35,7 +35,7 @@ class Process:
     def again(self) -> None:
         self.started = self._start()
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 30) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 60) -> int:
         """The exit code."""
         if self.started.poll() is None:
             self.started.send_signal(number)
@@ -44,7 +44,7 @@ class Process:
     def kill(self) -> None:
         if self.started.poll() is None:
             self.started.kill()
-            self.started.wait(10)
+            self.started.wait(60)
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -54,13 +54,13 @@ def python(module: str, *arguments: str) -> list[str]:
 def kill(pid: int) -> None:
     """kill -9, and it is gone when this returns."""
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not is_alive(pid), within_s=10)
+    eventually(lambda: not is_alive(pid))
 
 
 def terminate(pid: int) -> None:
     """SIGTERM, and it is gone when this returns."""
     os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not is_alive(pid), within_s=10)
+    eventually(lambda: not is_alive(pid))
 
 
 def freeze(pids: Sequence[int], *, is_frozen: bool) -> None:

@@ -37,9 +37,9 @@ class RedisPair:
             self.replica = self._new()
             self.replica.client().replicaof("127.0.0.1", self.between.port)
         replica = self.replica.client()
-        eventually(lambda: replica.info("replication")["master_link_status"] == "up", within_s=15)
+        eventually(lambda: replica.info("replication")["master_link_status"] == "up")
         behind = self.primary.client()
-        eventually(lambda: behind.execute_command("WAIT", "1", "1000") == 1, within_s=15)
+        eventually(lambda: behind.execute_command("WAIT", "1", "1000") == 1)
         return self.replica
 
     def part(self) -> None:

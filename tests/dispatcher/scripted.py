@@ -96,5 +96,5 @@ async def at_work(backend: ScriptedBackend, bus: Bus, pace: Pace = QUICK) -> Asy
         yield worker
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task

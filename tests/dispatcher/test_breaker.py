@@ -115,7 +115,7 @@ async def test_there_is_always_an_event_to_probe_with_however_often_the_few_were
     pace = structs.replace(PACE, backoff=Backoff(1, 600_000))
 
     async with at_work(backend, log, pace):
-        await eventually_async(lambda: backend.has_probed(50), within_s=8)
+        await eventually_async(lambda: backend.has_probed(50))
 
 
 async def test_one_bad_event_does_not_keep_others_from_a_backend_that_works(log: SqliteLog) -> None:

@@ -73,7 +73,7 @@ async def test_events_reach_database_and_file_and_leave_the_log(tmp_path: Path, 
     stop = asyncio.Event()
     await feed(log, events[:10])
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(run(quick(tmp_path, file_event_log=str(path)), log, stores, stop))
         await feed(log, events[10:])
         await eventually_async(lambda: is_empty(log))
@@ -102,7 +102,7 @@ async def test_the_state_of_each_backend_can_be_asked_for(
     dispatcher, stop = Dispatcher(settings, log, sqlite_stores), asyncio.Event()
     assert {state.state for state in dispatcher.states()} == {"starting"}
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(dispatcher.run(stop))
         await feed(log, [make_event()])
         await eventually_async(lambda: asyncio.sleep(0, any(state.error for state in dispatcher.states())))
@@ -146,7 +146,7 @@ async def test_housekeeping_goes_on_after_a_failure_and_tells_of_it_once(caplog:
             raise StoreUnavailable("away")
         stop.set()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await every(0.001, fails_at_first, stop)
 
     assert calls == 4

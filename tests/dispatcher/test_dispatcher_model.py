@@ -146,8 +146,8 @@ async def _play(
 
     async with at_work(backend, log, PACE) as worker:
         backend.worker = worker
-        await eventually_async(is_settled, within_s=10)
-        await eventually_async(is_closed, within_s=2)
+        await eventually_async(is_settled)
+        await eventually_async(is_closed)
 
     assert backend.wrongs == set()
     good = sorted(event for event, (_, end) in plan.items() if end == "ok")

@@ -26,7 +26,7 @@ async def test_a_crashed_worker_is_started_again_and_loses_nothing(log: SqliteLo
 
     await feed(log, [make_event(number) for number in range(5)])
     backend, stop = ScriptedBackend(crashes_twice), asyncio.Event()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(Fleet([backend], log, QUICK).run(stop))
         await eventually_async(lambda: is_equal(log, "scripted", 5))
         stop.set()
@@ -52,7 +52,7 @@ async def test_a_backend_that_is_away_does_not_delay_the_others(log: SqliteLog) 
     )
     await log.ensure_groups(["away", "slow", "well"])
     await feed(log, [make_event(number) for number in range(50)])
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(fleet.run(stop))
         await eventually_async(lambda: is_equal(log, "well", 50))
         states = {state.name: state.state for state in fleet.states()}

@@ -71,7 +71,7 @@ async def source(count: int) -> AsyncIterator[ExchangeFinished]:
 
 
 async def replayed(backend: ScriptedBackend, count: int, *, rate: float = FAST, patience_s: float = 5) -> Replayed:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await replay(backend, source(count), PACE, rate=rate, stop=asyncio.Event(), patience_s=patience_s)
 
 

@@ -75,17 +75,17 @@ def test_no_secret_is_in_any_sink(tmp_path: Path, upstream: Upstream) -> None:
 
 def call_with_canaries(server: Server, port: int, told: list[str], folder: Path) -> str:
     """Makes a token and uses it in every way; `told` gets whatever the server answers afterwards. Returns the token."""
-    manage = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+    manage = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
     manage.headers["authorization"] = f"Bearer {MANAGEMENT_TOKEN}"
-    eventually(lambda: is_up(manage, server), within_s=40)
+    eventually(lambda: is_up(manage, server))
     token = make_token(manage)
     events: set[str] = set()
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, headers=SHOWN)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, headers=SHOWN)
     for credentials in (token, "CANARY-query-token", API_KEY):
         for target in ("/v1/chat/completions", "/v1/broken", "/nobody/v1/x", f"/v1/models?key={token}&a=CANARY-query"):
             response = client.post(target, json={"model": "m"}, headers={"authorization": f"Bearer {credentials}"})
             events.add(response.headers["x-llm-proxy-event-id"])
-    eventually(lambda: delivered(folder, events), within_s=20)
+    eventually(lambda: delivered(folder, events))
     pages = (
         "/manage/projects",
         "/manage/tokens",
@@ -112,8 +112,8 @@ def test_an_upgrade_gets_a_clear_501_from_the_whole_server(tmp_path: Path, upstr
     headers: dict[str, Any] = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
 
     with serving(tmp_path, "--no-admin", **settings_of(tmp_path, upstream, port)) as server:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
-        eventually(lambda: is_up(client, server), within_s=40)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        eventually(lambda: is_up(client, server))
         response = client.get("/v1/realtime", headers={**headers, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
 
     assert (response.status_code, response.json()["code"]) == (501, "not_implemented")

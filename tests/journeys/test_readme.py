@@ -57,14 +57,14 @@ def _staying(command: str, checkout: Path, environ: dict[str, str]) -> Iterator[
         )
         try:
             proxy = f"http://{environ['LISTEN_ADDR']}"
-            eventually(lambda: is_ready(proxy) or process.poll() is not None, within_s=60)
+            eventually(lambda: is_ready(proxy) or process.poll() is not None)
             assert process.poll() is None, (checkout / "stays.log").read_text()
             if command.startswith("make run"):
-                eventually(lambda: "llm-proxy is up" in (checkout / "stays.log").read_text(), within_s=30)
+                eventually(lambda: "llm-proxy is up" in (checkout / "stays.log").read_text())
             yield
         finally:
             _signal_all(process, signal.SIGINT)
-            process.wait(30)
+            process.wait(60)
 
 
 def _signal_all(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

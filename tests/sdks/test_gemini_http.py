@@ -22,7 +22,7 @@ CALL: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Wie sa
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[httpx.Client]:
     """No token yet: each test shows it where a client of Gemini's may."""
-    with httpx.Client(base_url=f"{proxy.url}/gemini", timeout=20) as client:
+    with httpx.Client(base_url=f"{proxy.url}/gemini", timeout=60) as client:
         yield client
 
 

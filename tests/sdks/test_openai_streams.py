@@ -100,7 +100,7 @@ def test_a_client_that_closes_its_stream_early_cancels_the_upstream_at_once(
 
     stream.close()
 
-    assert has_gone.wait(1)
+    assert has_gone.wait(60)
     event = records.the_one()
     assert (event.cut, event.status, event.streamed) == ("client", 200, True)
     assert (event.model, event.response_id) == ("gpt-4.1", openai_replies.CHAT_ID)
@@ -116,7 +116,7 @@ async def test_an_async_task_that_is_cancelled_cancels_the_upstream_at_once(
         async with stream:
             await anext(aiter(stream))
 
-    assert has_gone.wait(1)
+    assert has_gone.wait(60)
     assert records.the_one().cut == "client"
 
 
@@ -131,9 +131,9 @@ def test_a_client_that_gives_up_before_the_head_cancels_the_upstream(
             has_gone.set()
 
     with pytest.raises(openai.APITimeoutError):
-        openai_client.with_options(max_retries=0, timeout=0.3).chat.completions.create(model="gpt-4.1", messages=ASKED)
+        openai_client.with_options(max_retries=0, timeout=1.0).chat.completions.create(model="gpt-4.1", messages=ASKED)
 
-    assert has_gone.wait(1)
+    assert has_gone.wait(60)
     event = records.the_one()
     assert (event.cut, event.status, event.model) == ("client", 499, "gpt-4.1")
 

@@ -43,7 +43,7 @@ def hasty_port() -> Iterator[int]:
     loops: list[asyncio.AbstractEventLoop] = []
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert is_up.wait(10)
+    assert is_up.wait(60)
     yield ports[0]
     loops[0].call_soon_threadsafe(stop.set)
     thread.join(10)

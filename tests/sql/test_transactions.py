@@ -115,7 +115,7 @@ async def test_a_caller_that_leaves_undoes_its_transaction_and_blocks_nobody(sto
             await asyncio.sleep(0)
         leaving.cancel()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await projects.create(stores.main, rows.project())
     assert await _count(stores) == 1
 

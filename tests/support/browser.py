@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from tests.support import real_servers
 from tests.support.waiting import eventually
 
-expect.set_options(timeout=20_000)  # a deadline, met at once on a machine with nothing else to do
+expect.set_options(timeout=60_000)  # a deadline, met at once on a machine with nothing else to do
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGS = ["--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars", "--font-render-hinting=none"]
@@ -59,11 +59,11 @@ class AdminProcess:
                 stderr=out,
             )
         self.log = log
-        eventually(self._answers, within_s=20)
+        eventually(self._answers)
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None or self.log.read_text() == "", self.log.read_text()

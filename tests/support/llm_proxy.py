@@ -95,7 +95,7 @@ class Server:
         self.known |= found.keys()
         return sorted(found, key=lambda pid: (parent_of(pid) != self.process.pid, pid))
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = 30) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = 60) -> int:
         self.process.send_signal(number)
         return self.process.wait(within_s)
 
@@ -111,7 +111,7 @@ def serving(folder: Path, *arguments: str, **environ: str) -> Iterator[Server]:
         yield server
     finally:
         process.kill()  # its children go with it
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def demo(folder: Path, *arguments: str, **environ: str) -> Iterator["Demo"]:
     """The demo server on free ports, waited for."""
     environ = {"LISTEN_ADDR": "127.0.0.1:0", "ADMIN_UI_LISTEN_ADDR": "127.0.0.1:0", **environ}
     with serving(folder, "--demo", *arguments, **environ) as server:
-        eventually(lambda: "try it" in server.out or server.process.poll() is not None, within_s=60)
+        eventually(lambda: "try it" in server.out or server.process.poll() is not None)
         assert server.process.poll() is None, server.err
         yield Demo(server)
 
@@ -153,11 +153,11 @@ class Demo:
     def recorded(self) -> set[str]:
         """Event ids in records.db."""
         path = self.server.folder / ".run" / "records.db"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as db:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60) as db:
             return {row[0] for row in db.execute("SELECT event_id FROM requests")}
 
 
-_CLIENT = httpx.Client(timeout=2, trust_env=False)  # making one costs more than many calls
+_CLIENT = httpx.Client(timeout=60, trust_env=False)  # making one costs more than many calls
 
 
 def is_ready(url: str) -> bool:

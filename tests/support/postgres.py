@@ -75,7 +75,7 @@ class PostgresServer:
                 preexec_fn=_end_with_parent, **_unprivileged(),
             )  # fmt: skip
         self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
-        eventually(self._answers, within_s=30)
+        eventually(self._answers)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Ends sessions at once, as an operator's restart does."""

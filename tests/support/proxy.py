@@ -87,19 +87,19 @@ class Proxy:
             stderr=(self.folder / "stderr.log").open("ab"),
             start_new_session=True,
         )
-        eventually(self._is_up, within_s=20)
+        eventually(self._is_up)
         return self
 
     def kill(self) -> None:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def client(self, **options: Any) -> httpx.Client:
         headers = {"authorization": f"Bearer {self.token}", **options.pop("headers", {})}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, **options)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)
 
     def run(self, act: Callable[[Stores], Awaitable[T]]) -> T:
         """Runs something against the proxy's own database."""
@@ -150,7 +150,7 @@ class Proxy:
     def _is_up(self) -> bool:
         assert self.process is None or self.process.poll() is None, self.log()
         try:
-            return httpx.get(f"{self.url}/live", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/live", timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 

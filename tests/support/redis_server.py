@@ -42,10 +42,10 @@ class RedisServer:
         fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen([self._binary, *fixed, *self._options], stdout=log, stderr=log)
-        eventually(self._answers, within_s=10)
+        eventually(self._answers)
 
     def client(self) -> "redis.Redis":
-        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=60, retry=Retry(NoBackoff(), 0))
 
     def _answers(self) -> bool:
         try:
@@ -57,7 +57,7 @@ class RedisServer:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def freeze(self, *, is_frozen: bool) -> None:
         assert self.process is not None

@@ -14,7 +14,7 @@ from sql.stores import Stores, open_stores
 from tests.support import real_servers
 from tests.support.postgres import PostgresServer
 
-TIMEOUT_MS = 10_000  # the machines of tests are slow at times
+TIMEOUT_MS = 60_000  # the machines of tests are slow at times
 
 
 @pytest.fixture(scope="session")

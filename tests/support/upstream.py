@@ -56,7 +56,7 @@ class Wire:
     def cut(self) -> None:
         self.writer.transport.abort()
 
-    async def gone(self, timeout_s: float = 10.0) -> bool:
+    async def gone(self, timeout_s: float = 60.0) -> bool:
         """Whether the other side closes within the time."""
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(timeout_s):
@@ -153,7 +153,7 @@ def running_upstream() -> Iterator[Upstream]:
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield upstream
     assert upstream.loop is not None
     upstream.loop.call_soon_threadsafe(stop.set)

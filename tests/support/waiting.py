@@ -3,9 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
+
+PATIENCE_S: Final = 60.0
+"""How long what must come is waited for: met at once, but a machine may stand still for a while."""
 
 
-def eventually(condition: Callable[[], object], *, within_s: float = 10.0, every_s: float = 0.02) -> None:
+def eventually(condition: Callable[[], object], *, within_s: float = PATIENCE_S, every_s: float = 0.02) -> None:
     """Returns when the condition holds; fails when it does not in time. An assertion error inside counts as not yet."""
     deadline = time.monotonic() + within_s
     while True:
@@ -20,7 +24,7 @@ def eventually(condition: Callable[[], object], *, within_s: float = 10.0, every
         time.sleep(every_s)
 
 
-async def eventually_async(condition: Callable[[], Awaitable[object]], *, within_s: float = 10.0) -> None:
+async def eventually_async(condition: Callable[[], Awaitable[object]], *, within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not await condition():
         if time.monotonic() > deadline:
@@ -28,7 +32,7 @@ async def eventually_async(condition: Callable[[], Awaitable[object]], *, within
         await asyncio.sleep(0.02)
 
 
-async def until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
     """The same for a condition that is seen in this very loop."""
     deadline = time.monotonic() + within_s
     while not condition():

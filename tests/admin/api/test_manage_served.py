@@ -24,7 +24,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def raw(url: str, request: bytes) -> bytes:
     """What comes back until the server closes or falls silent after a whole reply."""
-    with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0), 10) as peer:
+    with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0), 60) as peer:
         peer.sendall(request)
         received = b""
         while piece := peer.recv(65_536):
@@ -62,7 +62,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_arrived(served: str) 
 
 def test_a_caller_that_leaves_in_the_middle_changes_nothing(served: str) -> None:
     head = f"POST /manage/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 16\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", urlsplit(served).port or 0), 10) as peer:
+    with socket.create_connection(("127.0.0.1", urlsplit(served).port or 0), 60) as peer:
         peer.sendall(head.encode() + b'{"name":"half')
 
     found = httpx.get(served + "/manage/projects", params={"search": "half"}, headers=AUTH)

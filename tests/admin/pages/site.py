@@ -39,7 +39,7 @@ _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 def site_settings(folder: Path, **changes: Any) -> Settings:
     settings = Settings(
         data_dir=str(folder),
-        database_timeout_ms=10_000,
+        database_timeout_ms=60_000,
         encryption_key=Secret(new_key()),
         management_token=Secret(TOKEN),
         listen_addr="127.0.0.1:8080",
@@ -58,7 +58,7 @@ class Site:
 
     def new_client(self, peer: str = "127.0.0.1") -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app=self.app, client=(peer, 50_000), raise_app_exceptions=True)
-        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=20)
+        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=60)
 
     @property
     def stores(self) -> Stores:

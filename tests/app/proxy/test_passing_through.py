@@ -206,7 +206,7 @@ def exchange_raw(proxy: Proxy, line: bytes, headers: list[tuple[bytes, bytes]]) 
     """One exchange on a bare socket, where no client library adds a header. Returns the reply's headers."""
     head = [line, b"host: x", b"authorization: Bearer " + proxy.token.encode()]
     head += [n + b": " + v for n, v in headers]
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as wire:
+    with socket.create_connection(("127.0.0.1", proxy.port), 60) as wire:
         wire.sendall(b"\r\n".join(head) + b"\r\n\r\n")
         reader = wire.makefile("rb")
         reader.readline()

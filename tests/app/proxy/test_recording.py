@@ -63,7 +63,7 @@ def test_a_call_that_is_refused_at_the_door_is_recorded_with_the_provider_it_nam
     proxy: Proxy, path: str, provider: str
 ) -> None:
     request_id = f"refused-{provider or 'nobody'}"
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         head = f"POST {path} HTTP/1.1\r\nhost: a\r\nhost: b\r\nx-request-id: {request_id}\r\ncontent-length: 0\r\n\r\n"
         client.sendall(head.encode())
         assert client.recv(12) == (b"HTTP/1.1 400" if provider else b"HTTP/1.1 404")

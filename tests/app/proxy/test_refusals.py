@@ -84,7 +84,7 @@ def test_a_token_expires_while_it_is_in_use(proxy: Proxy) -> None:
     with proxy.client(headers=headers) as client:
         assert client.get("/v1/models").status_code == 200
 
-        eventually(lambda: client.get("/v1/models").status_code == 401, within_s=3)
+        eventually(lambda: client.get("/v1/models").status_code == 401)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_websocket_upgrade_is_told_that_there_is_none_yet(proxy: Proxy) -> Non
 @pytest.mark.parametrize("hosts", [[], ["a", "b"]])
 def test_a_missing_or_second_host_is_refused(proxy: Proxy, hosts: list[str]) -> None:
     lines = ["GET /v1/models HTTP/1.1", *(f"Host: {h}" for h in hosts), f"Authorization: Bearer {proxy.token}"]
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as wire:
+    with socket.create_connection(("127.0.0.1", proxy.port), 60) as wire:
         wire.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
 
         assert wire.recv(100).startswith(b"HTTP/1.1 400")
@@ -185,7 +185,7 @@ def raw_status(proxy: Proxy, method: str, target: str) -> tuple[int, str]:
     """Without a token, on a bare socket: a client library would clean the path."""
     import json
 
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as wire:
+    with socket.create_connection(("127.0.0.1", proxy.port), 60) as wire:
         wire.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         head, _, body = wire.makefile("rb").read().partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), json.loads(body)["code"]

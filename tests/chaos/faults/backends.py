@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 @kind("embedded", "small-disks", lasts_s=(0.5, 3.0))
 def lock_records(stage: Stage, dice: Random) -> Iterator[None]:
     """Another program holds the file's write lock."""
-    other = sqlite3.connect(stage.disks.databases / "records.db", timeout=10, isolation_level=None)
+    other = sqlite3.connect(stage.disks.databases / "records.db", timeout=60, isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -27,7 +27,7 @@ def lock_records(stage: Stage, dice: Random) -> Iterator[None]:
 @kind("embedded", "small-disks", lasts_s=(1.0, 2.0))
 def slow_records(stage: Stage, dice: Random) -> Iterator[None]:
     """The lock comes and goes, so that some deliveries are in time and some are not."""
-    other = sqlite3.connect(stage.disks.databases / "records.db", timeout=10, isolation_level=None)
+    other = sqlite3.connect(stage.disks.databases / "records.db", timeout=60, isolation_level=None)
 
     def lock_or_let_go() -> None:
         if other.in_transaction:
@@ -45,7 +45,7 @@ def slow_records(stage: Stage, dice: Random) -> Iterator[None]:
 @kind("embedded", "small-disks", lasts_s=(0.3, 1.5))
 def lock_main_database(stage: Stage, dice: Random) -> Iterator[None]:
     """Tokens cannot be counted; known ones go on, and recording has a file of its own."""
-    other = sqlite3.connect(stage.disks.databases / "llm-proxy.db", timeout=10, isolation_level=None)
+    other = sqlite3.connect(stage.disks.databases / "llm-proxy.db", timeout=60, isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -95,7 +95,7 @@ def tear_event_file(stage: Stage, dice: Random) -> Iterator[None]:
     finally:
         freeze([supervisor], is_frozen=False)
     yield
-    eventually(lambda: stage.stats(), within_s=10)
+    eventually(lambda: stage.stats())
 
 
 @kind("postgres", lasts_s=(0.5, 2.0))

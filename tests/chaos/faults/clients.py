@@ -22,7 +22,7 @@ def kill_workers_mid_stream(stage: Stage, dice: Random) -> Iterator[None]:
     for stream in streams:
         stream.close()
     wanted = {stream.request_id for stream in streams}
-    eventually(lambda: set(stage.cuts_in_file(wanted)) == wanted, within_s=20)
+    eventually(lambda: set(stage.cuts_in_file(wanted)) == wanted)
     assert stage.cuts_in_file(wanted) == {request_id: ["interrupted"] for request_id in wanted}
 
 
@@ -34,7 +34,7 @@ def clients_leave(stage: Stage, dice: Random) -> Iterator[None]:
         stream.close()
     yield
     wanted = {stream.request_id for stream in streams}
-    eventually(lambda: set(stage.cuts_in_file(wanted)) == wanted, within_s=20)
+    eventually(lambda: set(stage.cuts_in_file(wanted)) == wanted)
     assert all(len(cuts) == 1 for cuts in stage.cuts_in_file(wanted).values())
 
 

@@ -26,7 +26,7 @@ def flip_a_bit(stage: Stage, dice: Random) -> Iterator[None]:
     freeze([keeper], is_frozen=True)
     try:
         old = {folder: list_segments(folder) for folder in _folders(stage)}
-        eventually(lambda: [stage.call(size=20_000) for _ in range(8)] and _unread(stage, old), within_s=20)
+        eventually(lambda: [stage.call(size=20_000) for _ in range(8)] and _unread(stage, old))
         folder, index = dice.choice(_unread(stage, old))
         _flip(folder / segment_name(index), dice)
         yield

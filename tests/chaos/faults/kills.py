@@ -11,7 +11,7 @@ from tests.chaos.stage import Stage
 from tests.support.llm_proxy import is_alive, is_ready
 from tests.support.waiting import eventually
 
-_BACK_S = 30.0  # a bound for machines that are busy with other things; the real times are in the reports
+_BACK_S = 60.0  # a bound for machines that are busy with other things; the real times are in the reports
 
 
 def _all_workers(stage: Stage, gone: int) -> bool:
@@ -43,7 +43,7 @@ def kill_worker_again_and_again(stage: Stage, dice: Random) -> Iterator[None]:
         kill(dice.choice(stage.pids("proxy", at_least=2)[1:]))
         stage.hold(dice.uniform(0, 0.3))
     yield
-    eventually(lambda: _all_workers(stage, 0), within_s=3 * _BACK_S)
+    eventually(lambda: _all_workers(stage, 0), within_s=2 * _BACK_S)
 
 
 @kind()
@@ -69,7 +69,7 @@ def kill_keeper_again_and_again(stage: Stage, dice: Random) -> Iterator[None]:
         kill(stage.pid("keeper"))
         stage.hold(dice.uniform(0.1, 0.9))
     yield
-    eventually(lambda: stage.stats(), within_s=3 * _BACK_S)
+    eventually(lambda: stage.stats(), within_s=2 * _BACK_S)
 
 
 @kind()
@@ -143,7 +143,7 @@ def freeze_and_kill_keeper(stage: Stage, dice: Random) -> Iterator[None]:
 def rolling_restart(stage: Stage, dice: Random) -> Iterator[None]:
     """SIGTERM under load; whoever was answered is recorded, and nothing is interrupted."""
     yield
-    code = stage.running.stop(within_s=25)
+    code = stage.running.stop()
     stage.start_server()
     assert code == 0, f"exit code {code}"
 

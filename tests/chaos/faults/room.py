@@ -32,7 +32,7 @@ def spool_disk_full(stage: Stage, dice: Random) -> Iterator[None]:
         answered = _use_up(stage)
         yield
     assert set(answered) == {200}, f"the proxy felt the full disk: {answered}"
-    eventually(lambda: stage.admitted() > before, within_s=10)
+    eventually(lambda: stage.admitted() > before)
 
 
 @kind("small-disks", drops=True)
@@ -49,9 +49,9 @@ def spool_disk_full_and_all_killed(stage: Stage, dice: Random) -> Iterator[None]
 def log_disk_full(stage: Stage, dice: Random) -> Iterator[None]:
     """The embedded log takes nothing: the spools keep what comes."""
     terminate(stage.pid("keeper"))  # with it goes the log's WAL, which has room in it
-    eventually(lambda: stage.stats(), within_s=10)
+    eventually(lambda: stage.stats())
     with _full(stage, stage.disks.data):
-        eventually(lambda: stage.call() == 200 and stage.looked().relay["bus_errors"] > 0, within_s=10)
+        eventually(lambda: stage.call() == 200 and stage.looked().relay["bus_errors"] > 0)
         yield
 
 
@@ -59,7 +59,7 @@ def log_disk_full(stage: Stage, dice: Random) -> Iterator[None]:
 def records_disk_full(stage: Stage, dice: Random) -> Iterator[None]:
     """The other backend goes on."""
     with _full(stage, stage.disks.databases):
-        eventually(lambda: [stage.call(size=150_000) for _ in range(5)] and stage.waits("database"), within_s=15)
+        eventually(lambda: [stage.call(size=150_000) for _ in range(5)] and stage.waits("database"))
         assert not stage.waits("file")
         yield
 
@@ -77,7 +77,7 @@ def spool_over_its_bound(stage: Stage, dice: Random) -> Iterator[None]:
         freeze([keeper], is_frozen=False)
     assert set(answered) == {200}, f"the proxy felt the full spool: {answered}"
     assert before
-    eventually(lambda: (now := stage.stats()) and now.relay["bodies_dropped"] > 0, within_s=10)
+    eventually(lambda: (now := stage.stats()) and now.relay["bodies_dropped"] > 0)
     stage.restart_with()
 
 
@@ -93,7 +93,7 @@ def spool_over_its_bound_and_rejecting(stage: Stage, dice: Random) -> Iterator[N
     finally:
         freeze([keeper], is_frozen=False)
     assert answered[-1] == 503 and set(answered) == {200, 503}, f"told {answered}"
-    eventually(lambda: stage.call() == 200, within_s=15)
+    eventually(lambda: stage.call() == 200)
     stage.restart_with()
 
 

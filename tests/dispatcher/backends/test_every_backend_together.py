@@ -51,15 +51,15 @@ def test_every_backend_has_what_the_database_has(
         "S3_COMPRESSION": "gzip",
     }
     with demo(tmp_path, **environ) as running:
-        eventually(lambda: len(running.recorded()) >= ENOUGH, within_s=60)
+        eventually(lambda: len(running.recorded()) >= ENOUGH)
         wanted = running.recorded()
-        eventually(lambda: wanted <= set(receiver.done), within_s=30)
-        eventually(lambda: wanted <= set(collector.by_event()), within_s=30)
-        eventually(lambda: wanted <= set(langfuse.by_event()), within_s=30)
-        eventually(lambda: wanted <= set(helicone.records), within_s=30)
-        eventually(lambda: wanted <= {run for run, told in lunary.runs.items() if "ended" in told}, within_s=30)
-        eventually(lambda: all(one in in_bucket(s3) for one in wanted), within_s=30)
-        eventually(lambda: all(one in (tmp_path / "events.jsonl").read_text() for one in wanted), within_s=30)
+        eventually(lambda: wanted <= set(receiver.done))
+        eventually(lambda: wanted <= set(collector.by_event()))
+        eventually(lambda: wanted <= set(langfuse.by_event()))
+        eventually(lambda: wanted <= set(helicone.records))
+        eventually(lambda: wanted <= {run for run, told in lunary.runs.items() if "ended" in told})
+        eventually(lambda: all(one in in_bucket(s3) for one in wanted))
+        eventually(lambda: all(one in (tmp_path / "events.jsonl").read_text() for one in wanted))
         assert running.server.stop() == 0, running.server.err
         assert_nothing_secret(running, environ)
 

@@ -167,7 +167,7 @@ async def test_after_a_lost_connection_nobody_knows(
 async def test_it_waits_no_longer_than_it_may(sink: Agreeable, endpoint: Endpoint, fault: http_sink.Fault) -> None:
     sink.next(fault)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         outcome = await post(endpoint, within_s=0.3)
 
     assert isinstance(outcome, Unknown)
@@ -206,7 +206,7 @@ async def test_one_connection_serves_call_after_call(sink: Agreeable, endpoint: 
 async def test_calls_that_are_cut_off_take_no_connection_with_them(endpoint: Endpoint) -> None:
     """At any step, by the end of their own time and a moment later by that of the delivery: httpcore's pool is left
     without these connections, and for good."""
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(60):
         for steps in range(40):
             await post(endpoint)
             call = asyncio.create_task(post(endpoint))

@@ -202,7 +202,7 @@ async def test_through_the_fleet_everything_arrives_or_is_buried(collector: Coll
         group = await group_of(log, "otlp")
         return group.delivered + group.dead == 100
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(Fleet([to(collector)], log, QUICK).run(stop))
         await eventually_async(is_done)
         stop.set()

@@ -216,7 +216,7 @@ async def test_through_the_fleet_every_event_is_taken_once_and_the_bad_one_is_bu
         group = await group_of(log, "webhook")
         return group.delivered + group.dead == 100
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(Fleet([build(settings(receiver))], log, QUICK).run(stop))
         await eventually_async(is_done)
         stop.set()
