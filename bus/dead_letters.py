@@ -5,7 +5,7 @@ the ledger still closes. The embedded log is asked through the keeper, Redis dir
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -79,6 +79,35 @@ async def all_letters(bus: DeadLetters, group: str, reason: str = "") -> AsyncIt
         if not page.next:
             return
         before = page.next
+
+
+async def full_page(bus: DeadLetters, group: str, *, reason: str, before: str, limit: int) -> LetterPage:
+    """As many as there are, up to `limit`; `next` may lead to an empty page."""
+    found: list[Letter] = []
+    while True:
+        page = await bus.letters(group, reason=reason, before=before, limit=min(AT_ONCE, limit - len(found)))
+        found += page.letters
+        before = page.next
+        if not before or len(found) >= limit:
+            return LetterPage(tuple(found), before)
+
+
+async def newest_letters(
+    bus: DeadLetters, group: str, reason: str = "", *, at_most: int | None = None, through_ms: int | None = None
+) -> list[Letter]:
+    """`at_most` None: all that there are now. `through_ms`: none that was given up after that."""
+    found: list[Letter] = []
+    async for page in all_letters(bus, group, reason):
+        found += [letter for letter in page.letters if through_ms is None or letter.last_ms <= through_ms]
+        if at_most is not None and len(found) >= at_most:
+            return found[:at_most]
+    return found
+
+
+async def in_chunks(act: Callable[[list[str]], Awaitable[int]], ids: Sequence[str]) -> int:
+    """Replays or purges any number; returns how many were there. Each chunk is done or not; a second run does the
+    rest."""
+    return sum([await act(list(ids[start : start + AT_ONCE])) for start in range(0, len(ids), AT_ONCE)])
 
 
 @asynccontextmanager

@@ -19,7 +19,10 @@ MAY_IMPORT = {
     "sql": frozenset({"config"}),
     "app": frozenset({"config", "bus", "sql"}),
     "dispatcher": frozenset({"config", "bus", "sql"}),
-    "admin": frozenset({"config", "sql", "bus.signals", "bus.inspection", "bus.dead_letters", "bus.errors"}),
+    "admin": frozenset(
+        {"config", "sql"}
+        | {f"bus.{name}" for name in ("signals", "inspection", "standing", "ledger", "dead_letters", "errors")}
+    ),
 }
 """What is not named whole is named by module; `bus.errors` are what `bus.inspection` raises."""
 HOMES = {

@@ -44,24 +44,16 @@ def list_letters(
     Example:
       llm-proxy dlq list --backend webhook --reason permanent
     """
+    from bus.dead_letters import full_page
 
-    async def ask(bus: "DeadLetters") -> "tuple[list[Letter], str]":
-        found: list[Letter] = []
-        position = before
-        while True:
-            page = await bus.letters(backend, reason=reason, before=position, limit=min(_at_once(), limit - len(found)))
-            found += page.letters
-            position = page.next
-            if not position or len(found) >= limit:
-                return found, position
-
-    letters, following = _ask(ask, env)
+    page = _ask(lambda bus: full_page(bus, backend, reason=reason, before=before, limit=limit), env)
+    rows = [_row(letter) for letter in page.letters]
     if as_json:
-        output.as_json({"letters": [_row(letter) for letter in letters], "next": following})
+        output.as_json({"letters": rows, "next": page.next})
         return
-    output.table([_row(letter) for letter in letters], _COLUMNS)
-    if following:
-        output.say(f"\nthere are more: --before {following}")
+    output.table(rows, _COLUMNS)
+    if page.next:
+        output.say(f"\nthere are more: --before {page.next}")
 
 
 @dlq.command()
@@ -108,8 +100,10 @@ def replay(
       llm-proxy dlq replay 1795280328223-0 --backend webhook
       llm-proxy dlq replay --all --reason permanent --backend webhook
     """
+    from bus.dead_letters import in_chunks
+
     ids = _chosen(backend, letter_id, everything, reason, env)
-    done = _ask(lambda bus: _in_chunks(lambda some: bus.replay_letters(backend, some), ids), env)
+    done = _ask(lambda bus: in_chunks(lambda some: bus.replay_letters(backend, some), ids), env)
     _tell(backend, "replayed", done, letter_id, as_json)
 
 
@@ -129,10 +123,12 @@ def purge(
     Example:
       llm-proxy dlq purge --all --reason undecodable --backend webhook
     """
+    from bus.dead_letters import in_chunks
+
     ids = _chosen(backend, letter_id, everything, reason, env)
     if ids and not yes:
         _ask_to_type(str(len(ids)), f"{len(ids)} dead letters of {backend} will be gone for good; type their number")
-    done = _ask(lambda bus: _in_chunks(lambda some: bus.purge_letters(backend, some), ids), env)
+    done = _ask(lambda bus: in_chunks(lambda some: bus.purge_letters(backend, some), ids), env)
     _tell(backend, "purged", done, letter_id, as_json)
 
 
@@ -177,7 +173,7 @@ def _ask(act: "Callable[[DeadLetters], Awaitable[T]]", env: Any) -> T:
 
 def _chosen(backend: str, letter_id: str | None, everything: bool, reason: str, env: Any) -> list[str]:
     """What there is now; what dies later is left alone."""
-    from bus.dead_letters import all_letters
+    from bus.dead_letters import newest_letters
 
     if (letter_id is None) != everything or (letter_id is not None and reason):
         say("give a letter's id, or --all (and perhaps --reason), one of the two")
@@ -185,15 +181,7 @@ def _chosen(backend: str, letter_id: str | None, everything: bool, reason: str, 
     if letter_id is not None:
         return [letter_id]
 
-    async def ids(bus: "DeadLetters") -> list[str]:
-        return [letter.id async for page in all_letters(bus, backend, reason) for letter in page.letters]
-
-    return _ask(ids, env)
-
-
-async def _in_chunks(act: Callable[[list[str]], Awaitable[int]], ids: list[str]) -> int:
-    """Each chunk is done or not; a second run does the rest."""
-    return sum([await act(ids[start : start + _at_once()]) for start in range(0, len(ids), _at_once())])
+    return [letter.id for letter in _ask(lambda bus: newest_letters(bus, backend, reason), env)]
 
 
 def _ask_to_type(wanted: str, question: str) -> None:
@@ -217,9 +205,3 @@ def _row(letter: "Letter") -> dict[str, Any]:
 
 def _moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _at_once() -> int:
-    from bus.dead_letters import AT_ONCE
-
-    return AT_ONCE
