@@ -19,7 +19,7 @@ SPOOLS = (b"spool-a", b"spool-b")
 MIN_IDLE_MS = 1000
 
 HUNT = settings(
-    max_examples=300, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None, derandomize=True
+    max_examples=3000, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None, derandomize=True
 )
 
 

@@ -20,7 +20,7 @@ from tests.bus.bus_machine import HUNT, MIN_IDLE_MS, BusMachine
 from tests.support.redis_server import RedisServer
 
 SCALE = 100_000
-FINDS = settings(HUNT, max_examples=100)
+
 SOUND = settings(max_examples=25, stateful_step_count=30, deadline=None)
 NUMBERS = itertools.count(time.time_ns())
 
@@ -156,4 +156,4 @@ def test_the_model_finds_the_bug_in_streams_that(own_redis: RedisServer, log_cla
     machine = type("Mutant", (RedisMachine,), {"url": own_redis.url, "log_class": log_class})
 
     with pytest.raises((AssertionError, ExceptionGroup)):
-        run_state_machine_as_test(machine, settings=FINDS)
+        run_state_machine_as_test(machine, settings=HUNT)

@@ -8,6 +8,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.bus.test_spool_model import SpoolMachine
 from tests.support.spools import MemoryBus
 
 HUNT = settings(
-    max_examples=200,
+    max_examples=3000,  # stops at the first find
     stateful_step_count=30,
     deadline=None,
     phases=[Phase.generate],
@@ -37,7 +38,7 @@ HUNT = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-LONGEST_S = 10.0
+LONGEST_S = 60.0
 
 
 class Mutant(Struct, frozen=True):
@@ -150,19 +151,20 @@ def run(test: Callable[..., Any], folder: Path) -> None:
     """With what its fixtures and parameters would give."""
     patch = pytest.MonkeyPatch()
     patch.setattr(journal, "_RETRY_S", 0.0)
-    opened = Journal(folder, test_journal.SPOOL, segment_bytes=64 * 1024, quota=Quota(folder, 1 << 30))
-    given = {
-        "tmp_path": folder,
-        "monkeypatch": patch,
-        "root": folder / "spool",
-        "bus": MemoryBus(),
-        "journal": opened,
-        "dies_at": "bus.spool_root.set_aside",
+    given: dict[str, Callable[[], Any]] = {
+        "tmp_path": lambda: folder,
+        "monkeypatch": lambda: patch,
+        "root": lambda: folder / "spool",
+        "bus": MemoryBus,
+        "journal": lambda: stack.enter_context(closing(_journal(folder))),
+        "dies_at": lambda: "bus.spool_root.set_aside",
     }
-    try:
-        result = test(**{name: given[name] for name in inspect.signature(test).parameters})
+    with ExitStack() as stack:
+        stack.callback(patch.undo)
+        result = test(**{name: given[name]() for name in inspect.signature(test).parameters})
         if result is not None:
             asyncio.run(asyncio.wait_for(result, LONGEST_S))
-    finally:
-        opened.close()
-        patch.undo()
+
+
+def _journal(folder: Path) -> Journal:
+    return Journal(folder, test_journal.SPOOL, segment_bytes=64 * 1024, quota=Quota(folder, 1 << 30))

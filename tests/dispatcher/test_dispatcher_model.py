@@ -23,7 +23,7 @@ from dispatcher.owed import Owed
 from dispatcher.settle import Ack, Backoff, Bury, RetryIn, Settlement, settle
 from dispatcher.worker import Pace, Worker
 from tests.dispatcher.scripted import ScriptedBackend, at_work, feed, group_of, make_event
-from tests.support.waiting import eventually_async
+from tests.support.waiting import PATIENCE_S, eventually_async
 
 PACE = Pace(batch_size=4, min_idle_ms=60, timeout_ms=1000, backoff=Backoff(1, 3), breaker_failures=3)
 
@@ -118,20 +118,31 @@ class PlannedBackend(ScriptedBackend):
 
 
 async def play(
-    plan: list[tuple[list[str], str]], outage: tuple[int, int], faults: list[str], *, is_strict: bool
+    plan: list[tuple[list[str], str]],
+    outage: tuple[int, int],
+    faults: list[str],
+    *,
+    is_strict: bool,
+    patience_s: float = PATIENCE_S,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = await FaultyLog.open(Path(folder) / "bus.db")
         assert isinstance(log, FaultyLog)
         log.faults = iter(faults)
         try:
-            await _play(log, {f"request-{number}": one for number, one in enumerate(plan)}, outage, is_strict=is_strict)
+            named = {f"request-{number}": one for number, one in enumerate(plan)}
+            await _play(log, named, outage, is_strict=is_strict, patience_s=patience_s)
         finally:
             await log.close()
 
 
 async def _play(
-    log: FaultyLog, plan: dict[str, tuple[list[str], str]], outage: tuple[int, int], *, is_strict: bool
+    log: FaultyLog,
+    plan: dict[str, tuple[list[str], str]],
+    outage: tuple[int, int],
+    *,
+    is_strict: bool,
+    patience_s: float,
 ) -> None:
     await log.ensure_groups(["scripted"])
     await feed(log, [make_event(number) for number in range(len(plan))])
@@ -146,8 +157,8 @@ async def _play(
 
     async with at_work(backend, log, PACE) as worker:
         backend.worker = worker
-        await eventually_async(is_settled)
-        await eventually_async(is_closed)
+        await eventually_async(is_settled, within_s=patience_s)
+        await eventually_async(is_closed, within_s=patience_s)
 
     assert backend.wrongs == set()
     good = sorted(event for event, (_, end) in plan.items() if end == "ok")
@@ -162,6 +173,9 @@ async def test_all_arrive_once_and_only_the_bad_are_buried(
     plan: list[tuple[list[str], str]], outage: tuple[int, int], faults: list[str], is_strict: bool
 ) -> None:
     await play(plan, outage, faults, is_strict=is_strict)
+
+
+_HANGS_S = 1.0  # then a bug has been found
 
 
 class ForgetsWhatItOwes(Owed):
@@ -236,10 +250,10 @@ class CountsOnThroughSuccess(Breaker):
 def test_the_model_finds_the_bug_of_a_worker_that(monkeypatch: pytest.MonkeyPatch, name: str, mutant: object) -> None:
     monkeypatch.setattr(f"dispatcher.worker.{name}", mutant)
 
-    @settings(max_examples=100, phases=[Phase.generate], database=None, derandomize=True)
+    @settings(max_examples=1000, phases=[Phase.generate], database=None, derandomize=True)
     @given(plans, outages, bus_faults, st.booleans())
     def hunt(plan: list[tuple[list[str], str]], outage: tuple[int, int], faults: list[str], is_strict: bool) -> None:
-        asyncio.run(play(plan, outage, faults, is_strict=is_strict))
+        asyncio.run(play(plan, outage, faults, is_strict=is_strict, patience_s=_HANGS_S))
 
     with pytest.raises((AssertionError, ExceptionGroup)):
         hunt()
