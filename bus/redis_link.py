@@ -5,6 +5,7 @@ leaves the outcome unknown, the connection is dropped, and whoever wrote asks th
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -35,6 +36,8 @@ _CONNECT_S: Final = 2.0  # at most; a server that takes longer to be reached is 
 _CONNECTIONS: Final = 16
 _MOVES: Final = 2  # nodes asked after the first, while a slot moves
 _OLDEST: Final = (6, 2)
+_GUARD_EVERY_S: Final = 1.0
+_FULLEST: Final = 0.7  # of maxmemory: above it the pending lists and dead letters need what is left
 _PASSING: Final = (
     *(AskError, BusyLoadingError, ClusterDownError, MasterDownError, NoPermissionError),
     *(OutOfMemoryError, ReadOnlyError, TryAgainError),
@@ -180,3 +183,22 @@ async def check_server(link: RedisLink) -> str:
 def evicts_any_key(memory: Mapping[str, str]) -> bool:
     """Whether a server whose INFO memory this is throws away keys that have no expiry, the stream among them."""
     return memory.get("maxmemory_policy", "").startswith("allkeys-")
+
+
+class MemoryGuard:
+    """Keeps room on the server to deliver what it has: the spool is the buffer."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link, self._asked_at = link, -_GUARD_EVERY_S
+
+    async def check(self) -> None:
+        """Looks once a second. Raises BusUnavailable while nothing may be appended."""
+        if time.monotonic() - self._asked_at < _GUARD_EVERY_S:
+            return
+        memory = await self._link.info("memory")
+        most, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
+        if evicts_any_key(memory):
+            raise BusUnavailable("Redis evicts any key, so also events; set maxmemory-policy noeviction")
+        if most and used > most * _FULLEST:
+            raise BusUnavailable(f"Redis uses {used * 100 // most} % of its maxmemory; events wait in the spool")
+        self._asked_at = time.monotonic()

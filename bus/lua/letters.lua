@@ -15,7 +15,7 @@ while #out <= limit and seen < scan do
       seen, last = seen + 1, entry[1]
       if ARGV[2] == '' or f['reason'] == ARGV[2] then
         out[#out + 1] = {entry[1], f['i'], f['reason'], f['detail'], f['deliveries'],
-          f['first'] or string.match(f['id'] or entry[1], '^(%d+)'), f['at'], #f['p']}
+          f['first'] or string.match(f['id'] or entry[1], '^(%d+)'), f['at'], tonumber(f['n'] or #f['p'])}
       end
     end
   end

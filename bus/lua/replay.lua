@@ -10,7 +10,8 @@ for i = 2, #ARGV do
     if done == 0 and redis.call('EXISTS', KEYS[2]) == 0 then
       redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[1], '0', 'MKSTREAM')
     end
-    redis.call('XADD', KEYS[2], '*', 'i', f['i'], 'p', f['p'],
+    local field = f['p'] and 'p' or f['z'] and 'z' or 'r'
+    redis.call('XADD', KEYS[2], '*', 'i', f['i'], field, f[field], 'n', f['n'] or #f['p'],
       'first', f['first'] or string.match(f['id'] or ARGV[i], '^(%d+)'))
     redis.call('XDEL', KEYS[1], ARGV[i])
     done = done + 1
