@@ -4,7 +4,7 @@
     read       0..99 from 0, then 100..160 from 2: a later HEAD takes over from its seq on
 
 A seq that is nowhere is a hole: damage took its frame. While the worker lives it may still have the frame in memory and
-write it anew, so a hole is believed only after some patience. Blocking; for one thread at a time.
+write it anew, so a hole is believed only after `patience_s`. Blocking; for one thread at a time.
 """
 
 import time
@@ -18,7 +18,6 @@ from bus.errors import Undecodable
 from bus.frames import CLEAR, VERSION, Codec, Frame, Kind, seed_of
 from bus.segments import SegmentReader, list_segments
 
-PATIENCE_S: Final = 30.0  # a worker that can write at all writes anew within its backoff of 5 s
 _ENDLESS: Final = 2**63
 _KINDS: Final = frozenset(Kind)
 _CODECS: Final = frozenset(Codec)
@@ -31,7 +30,7 @@ class Item(Struct, frozen=True, gc=False):
 
 
 class SpoolReader:
-    def __init__(self, folder: Path, spool: bytes, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, folder: Path, spool: bytes, *, patience_s: float) -> None:
         self.next_seq = 0
         self.open: dict[bytes, Frame] = {}
         """BEGAN frames whose exchange has not ended, as of the place read so far."""

@@ -49,13 +49,14 @@ class Relay:
         upkeep_ms: int = 1000,
         backoff_ms: int = 50,
         backoff_max_ms: int = 1500,
+        patience_ms: int = 30_000,
         wake: WakeListener | None = None,
     ) -> None:
         self._root, self._bus, self._retain, self._wake = root, bus, retain, wake
         self._poll_s, self._upkeep_s = poll_ms / 1000, upkeep_ms / 1000
         self._max_batch, self._max_batch_bytes = max_batch, max_batch_bytes
         self._backoff_s, self._backoff_max_s = backoff_ms / 1000, backoff_max_ms / 1000
-        self._pause_s = 0.0
+        self._patience_s, self._pause_s = patience_ms / 1000, 0.0
         self._spools: SpoolRoot | None = None
         self._tails: dict[bytes, Tail] = {}
         self._turn = asyncio.Lock()
@@ -75,6 +76,7 @@ class Relay:
             poll_ms=_POLL_MS,
             max_batch_bytes=settings.relay_batch_bytes,
             backoff_max_ms=settings.relay_backoff_max_ms,
+            patience_ms=settings.relay_patience_ms,
             wake=wake,
         )
 
@@ -150,7 +152,7 @@ class Relay:
     def _find(self) -> SpoolRoot:
         """Takes hold of the root and of new spools; kept here at once, since a cancel loses what a thread returns."""
         if self._spools is None:
-            self._spools = SpoolRoot(self._root)
+            self._spools = SpoolRoot(self._root, patience_s=self._patience_s)
         for tail in self._spools.new_tails(self._tails):
             self._tails[tail.spool] = tail
         return self._spools

@@ -28,13 +28,13 @@ _logger = logging.getLogger(__name__)
 
 
 class SpoolRoot:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, patience_s: float) -> None:
         """Raises OSError, and BusError when another relay works here."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = take(root / RELAY_LOCK)
         if held is None:
             raise BusError(f"another relay (keeper) works on {root}: stop that one first")
-        self._root, self._lock_fd = root, held
+        self._root, self._lock_fd, self._patience_s = root, held, patience_s
         try:
             self._slots = Slots.open(root / TOTALS, Totals)
         except OSError:
@@ -50,7 +50,7 @@ class SpoolRoot:
             if spool in known or self._unreadable.get(spool, 0.0) > time.monotonic():
                 continue
             try:
-                found.append(Tail(folder, spool))
+                found.append(Tail(folder, spool, patience_s=self._patience_s))
             except OSError as error:
                 self._unreadable[spool] = time.monotonic() + _UNREADABLE_S
                 log(_logger, logging.ERROR, "a spool cannot be opened", spool=folder.name, error=str(error))

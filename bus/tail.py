@@ -21,7 +21,7 @@ from bus.codec import decode_began, encode
 from bus.errors import Undecodable
 from bus.frames import Codec, Frame, seed_of
 from bus.ownership import LOCK, take
-from bus.reader import PATIENCE_S, SpoolReader
+from bus.reader import SpoolReader
 from bus.segments import cut_torn_tail, list_segments, segment_name, sync_folder, sync_segments
 from bus.slots import Slots
 
@@ -37,7 +37,7 @@ class Batch(Struct):
 
 
 class Tail:
-    def __init__(self, folder: Path, spool: bytes, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, folder: Path, spool: bytes, *, patience_s: float) -> None:
         """Takes the next epoch and makes it durable. Raises OSError."""
         self.folder, self.spool = folder, spool
         self.is_dead = False

@@ -179,6 +179,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             ge=50,
         ),
     ] = 1500
+    relay_patience_ms: Annotated[
+        int,
+        about(
+            "How long an event that damage took from a live worker's spool may still be written anew, which takes 5 s "
+            "on a disk that refuses at first; then it counts as lost.",
+            env="LLM_PROXY_RELAY_PATIENCE_MS",
+            ge=0,
+        ),
+    ] = 30_000
     observability_enabled: Annotated[bool, about("Record exchanges at all.")] = True
     observability_max_request_body_bytes: Annotated[int, about("Bytes of a request body that are recorded.", ge=0)] = (
         65_536

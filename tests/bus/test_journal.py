@@ -34,7 +34,7 @@ def record(journal: Journal, body: bytes = b"") -> int:
 
 def read(folder: Path) -> SpoolReader:
     """A reader that has read all, as of a dead worker."""
-    reader = SpoolReader(folder, SPOOL)
+    reader = SpoolReader(folder, SPOOL, patience_s=30)
     reader.seek(0)
     while item := reader.next(is_dead=True):
         assert item.frame

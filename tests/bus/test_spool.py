@@ -25,7 +25,7 @@ from tests.support.waiting import eventually, until
 
 
 def frames_of(folder: Path) -> list[Frame]:
-    reader = SpoolReader(folder, id_bytes(folder.name))
+    reader = SpoolReader(folder, id_bytes(folder.name), patience_s=30)
     reader.seek(0)
     found = []
     while item := reader.next(is_dead=True):
@@ -101,7 +101,7 @@ async def test_open_exchanges_are_repeated_at_rotation_so_that_older_segments_ma
     for index in segments.list_segments(spool.folder)[:-1]:
         (spool.folder / segments.segment_name(index)).unlink()
 
-    reader = SpoolReader(spool.folder, id_bytes(spool.folder.name))
+    reader = SpoolReader(spool.folder, id_bytes(spool.folder.name), patience_s=30)
     reader.seek(0)
     while reader.next(is_dead=True):
         pass
@@ -245,7 +245,7 @@ async def test_a_dropped_exchange_is_not_taken_for_an_interrupted_one(root: Path
         await spool.finish(event)
     spool.close()
 
-    reader = SpoolReader(spool.folder, id_bytes(spool.folder.name))
+    reader = SpoolReader(spool.folder, id_bytes(spool.folder.name), patience_s=30)
     reader.seek(0)
     while reader.next(is_dead=True):
         pass

@@ -268,7 +268,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def relay_what_is_left(self) -> None:
         for spool, folder in spools(self.root).items():
-            tail = Tail(folder, spool)
+            tail = Tail(folder, spool, patience_s=1e9)
             while self.move(tail, "", 100):
                 pass
             assert tail.is_drained()
