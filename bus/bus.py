@@ -73,6 +73,10 @@ class BusStats(Struct, frozen=True):
     appended: int
     """Entries ever appended."""
     groups: tuple[GroupStats, ...]
+    claimed: int = 0
+    """Large payloads that this process put into the shared folder instead of Redis."""
+    unclaimed: int = 0
+    """Those that went to Redis whole, since the folder could not be written."""
 
 
 class Bus(Protocol):

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 import zstandard
@@ -51,6 +51,15 @@ class Claim(Struct, frozen=True, array_like=True):
         if not _KEY.fullmatch(claim.key):
             raise ClaimLost("the reference names no claim")
         return claim
+
+
+@runtime_checkable
+class HasClaims(Protocol):
+    """A bus whose large payloads lie in a folder."""
+
+    async def expire_claims(self, before_ms: int) -> int:
+        """Deletes what is older and needed no more; returns how many hours of it. Raises BusUnavailable."""
+        ...
 
 
 class ClaimFolder:

@@ -117,14 +117,10 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
 
         yield Inspection(paths.keeper_socket(settings))
         return
-    from bus.redis_letters import RedisLetters
-    from bus.redis_link import RedisLink
+    from bus.redis_bus import open_redis_letters
 
-    link = RedisLink.of(settings)
-    try:
-        yield RedisLetters(link, settings.redis_stream_key)
-    finally:
-        await link.close()
+    async with open_redis_letters(settings) as letters:
+        yield letters
 
 
 def event_id_text(event_id: bytes) -> str:

@@ -6,7 +6,7 @@ the payload goes along compressed, and is counted. One that cannot be read is wa
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bus.bus import Entry
 from bus.claims import Claim, ClaimFolder, compress, decompress
-from bus.errors import ClaimAway
+from bus.errors import BusUnavailable, ClaimAway
 from bus.redis_link import RedisLink
 from config.clock import Clock, SystemClock
 from config.logs import log
@@ -23,6 +23,7 @@ PLAIN: Final = b"p"
 COMPRESSED: Final = b"z"
 CLAIMED: Final = b"r"
 _STORE: Final = "store"
+_MARGIN_MS: Final = 3_600_000  # what clocks of hosts may differ; a claim is written seconds before its entry
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Payloads:
     ) -> None:
         self.claimed = 0
         """Payloads that went to the folder."""
-        self.inline = 0
+        self.unclaimed = 0
         """Payloads that should have, and lie in Redis since it could not be written."""
         self._folder = folder if above else None
         self._reads, self._above, self._timeout_s = folder, above, timeout_s
@@ -95,9 +96,16 @@ class Payloads:
         except TimeoutError as error:
             raise ClaimAway(f"the folder of large events did not answer within {self._timeout_s} s") from error
 
-    async def expire(self, before_ms: int) -> int:
-        """Deletes claims of the hours that had ended by then; how many hours. Raises OSError."""
-        return await self._on_disk(self._reads.expire, before_ms) if self._reads else 0
+    async def expire(self, before_ms: int, oldest_ms: Sequence[int | None]) -> int:
+        """Deletes claims of the hours that had ended by then, but none that an entry may still refer to, given when
+        each stream's oldest was appended; returns how many hours. Raises BusUnavailable for the folder, too."""
+        if self._reads is None:
+            return 0
+        before_ms = min([before_ms, *(at - _MARGIN_MS for at in oldest_ms if at is not None)])
+        try:
+            return await self._on_disk(self._reads.expire, before_ms)
+        except OSError as error:
+            raise BusUnavailable(f"old claims cannot be deleted: {error.strerror or error}") from error
 
     def note_away(self, error: ClaimAway | None) -> None:
         """One line when large events begin to wait for their folder, and one at the end (None)."""
@@ -122,7 +130,7 @@ class Payloads:
         return self._stores[key]
 
     def _note_unwritable(self, error: OSError) -> None:
-        self.inline += 1
+        self.unclaimed += 1
         if not self._is_unwritable:
             log(
                 _logger,

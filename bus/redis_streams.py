@@ -65,6 +65,9 @@ class RedisStreams(RedisGroups):
         found = await self._link.call("XRANGE", self._stream, "-", "+", "COUNT", 1)
         return int(found[0][0].partition(b"-")[0]) if found else None
 
+    async def expire_claims(self, before_ms: int) -> int:
+        return await self._payloads.expire(before_ms, [await self.oldest_ms()])
+
     async def stats(self) -> BusStats:
         entries, appended, _, *groups = await self._run("stats", [self._stream, self._keys.counters], [])
         size = await self._link.call("MEMORY", "USAGE", self._stream)
@@ -72,7 +75,9 @@ class RedisStreams(RedisGroups):
             GroupStats(name.decode(), pending, lag, oldest_ms, dead, delivered, purged, earlier)
             for name, pending, lag, oldest_ms, dead, delivered, purged, earlier in groups
         )
-        return BusStats(entries, int(size or 0), appended, tuple(sorted(told, key=lambda g: g.name)))
+        ordered = tuple(sorted(told, key=lambda group: group.name))
+        taken = self._payloads
+        return BusStats(entries, int(size or 0), appended, ordered, taken.claimed, taken.unclaimed)
 
     async def close(self) -> None:
         self._payloads.close()

@@ -59,11 +59,9 @@ async def _ask(settings: Settings) -> tuple[bool, KeeperStats]:
     except BusUnavailable:
         if not is_bus_shared(settings):
             raise
-    from bus.redis_link import RedisLink
-    from bus.redis_streams import RedisStreams
+    from bus.redis_bus import open_redis
 
-    link = RedisLink.of(settings)
-    bus = RedisStreams(link, settings.redis_stream_key, min_idle_ms=settings.dispatcher_min_idle_ms)
+    bus = open_redis(settings)
     try:
         return False, KeeperStats(await bus.stats())
     finally:

@@ -139,6 +139,26 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     redis_stream_key: Annotated[str, about("Name of the event stream; all its keys share one hash slot.")] = (
         "llm-proxy-events"
     )
+    claim_check_dir: Annotated[
+        str,
+        about(
+            "A folder on a disk that all keepers and dispatchers share: large events lie there, Redis has references; "
+            "empty: off.",
+            env="LLM_PROXY_CLAIM_CHECK_DIR",
+        ),
+    ] = ""
+    claim_check_bytes: Annotated[
+        int,
+        about("Compressed events above this go to that folder; 0: none.", env="LLM_PROXY_CLAIM_CHECK_BYTES", ge=0),
+    ] = 65_536
+    claim_check_days: Annotated[
+        int,
+        about(
+            "Days after which they are deleted there, but never before every backend has them.",
+            env="LLM_PROXY_CLAIM_CHECK_DAYS",
+            ge=1,
+        ),
+    ] = 7
     record: Annotated[
         RecordMode,
         about(

@@ -39,11 +39,9 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 @asynccontextmanager
 async def _open_redis(settings: Settings) -> AsyncIterator[Bus]:
-    from bus.redis_link import RedisLink
-    from bus.redis_streams import RedisStreams
+    from bus.redis_bus import open_redis
 
-    link = RedisLink.of(settings)
-    bus = RedisStreams(link, settings.redis_stream_key, min_idle_ms=settings.dispatcher_min_idle_ms)
+    bus = open_redis(settings)
     try:
         log(logger, logging.INFO, "the event bus is Redis Streams", server=await bus.check())
     except BusUnavailable as error:

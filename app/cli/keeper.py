@@ -11,18 +11,22 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from app.cli.dispatcher_exposure import Exposure
 from app.cli.event_bus import open_bus
 from bus.bus import Bus, BusStats
+from bus.claims import HasClaims
 from bus.errors import BusUnavailable
 from bus.inspection import serve_inspection
 from bus.relay import Relay
 from bus.wake import WakeListener
 from config import paths
+from config.clock import SystemClock
 from config.logs import log
 from config.settings import Settings
+from dispatcher.housekeeping import every
 from dispatcher.main import Dispatcher, backend_names
 from sql.stores import open_stores
 
@@ -30,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 _STUCK_S = 2.0  # no event delivered for so long: the backends are away, waiting longer helps nobody
+_CLAIMS_EVERY_S = 600.0
+_DAY_MS = 86_400_000
 _DRAIN_SHARE = 0.9  # of the drain time; the supervisor kills at its end
 
 
@@ -70,6 +76,9 @@ async def _work(
         delivering = tasks.create_task(dispatcher.run(stop_dispatcher), name="dispatcher") if dispatcher else None
         if exposure:
             exposure.start(tasks)
+        if settings.claim_check_dir and isinstance(bus, HasClaims):
+            tidy = _claims_deletion(bus, settings.claim_check_days)
+            tasks.create_task(every(_CLAIMS_EVERY_S, tidy, stop), name="claims")
         await stop.wait()
         deadline = asyncio.get_running_loop().time() + settings.drain_s * _DRAIN_SHARE
         moving.cancel()
@@ -82,6 +91,14 @@ async def _work(
             await exposure.end()
     level = logging.WARNING if in_spools or in_log else logging.INFO
     log(logger, level, "keeper stopped", left_in_spools=in_spools, left_undelivered=in_log)
+
+
+def _claims_deletion(bus: HasClaims, days: int) -> Callable[[], Awaitable[None]]:
+    async def delete_old_claims() -> None:
+        if hours := await bus.expire_claims(SystemClock().now_ms() - days * _DAY_MS):
+            log(logger, logging.INFO, "large events that no backend needs were deleted", hours=hours, after_days=days)
+
+    return delete_old_claims
 
 
 async def _delivered(bus: Bus, deadline: float) -> int:
