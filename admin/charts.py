@@ -1,4 +1,4 @@
-"""Small charts as plain geometry; `_bars.html` and `_timeline.html` draw them as SVG, so they need no script.
+"""Small charts as plain geometry; templates (`_bars.html`, `_timeline.html`) draw them as SVG, so they need no script.
 
 Heights and widths are in units of the drawing's own `viewBox`, never pixels.
 """
@@ -11,6 +11,7 @@ from msgspec import Struct
 WIDTH: Final = 720
 HEIGHT: Final = 120
 _GAP: Final = 0.2  # share of a bucket's width between two bars
+_LEAST_SHARE: Final = 6.0
 _LEAST: Final = 2.0  # a bar of one request among thousands is still seen
 
 
@@ -40,6 +41,15 @@ class Segment(Struct, frozen=True):
     x: float
     width: float
     duration_us: int
+
+
+class Share(Struct, frozen=True):
+    name: str
+    kind: str
+    """Class of its colour."""
+    x: float
+    width: float
+    number: int
 
 
 def bars(series: Sequence[tuple[int, int, int]], since_ms: int, until_ms: int, bucket_ms: int) -> Bars:
@@ -92,3 +102,16 @@ def timeline(head_us: int | None, first_us: int | None, last_us: int | None) -> 
         segments.append(Segment(name, kind, round(x, 1), round(max(width, 1.0), 1), end - begin))
         begin = end
     return segments
+
+
+def shares(parts: Sequence[tuple[str, str, int]]) -> tuple[Share, ...]:
+    """(name, kind, number) side by side; what is there is seen, however small. Empty when all are 0."""
+    there = [(name, kind, number) for name, kind, number in parts if number > 0]
+    whole = sum(number for *_, number in there)
+    widths = [max(_LEAST_SHARE, WIDTH * number / whole) for *_, number in there]
+    drawn, x = [], 0.0
+    for (name, kind, number), width in zip(there, widths, strict=True):
+        width *= WIDTH / sum(widths)
+        drawn.append(Share(name, kind, round(x, 1), round(width, 1), number))
+        x += width
+    return tuple(drawn)

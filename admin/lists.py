@@ -49,11 +49,18 @@ def pager(
     A page is known by the key before it. The keys of the pages gone through are the trail, so that the way back is
     the same pages in the other direction, without a query that runs backwards.
     """
+    return pager_before(path, chosen, query, keys[PAGE_ROWS - 1] if len(keys) > PAGE_ROWS else None)
+
+
+def pager_before(
+    path: str, chosen: Mapping[str, object], query: Mapping[str, str], key: tuple[str | int, ...] | None
+) -> Pager:
+    """`key` leads to the next page; None on the last one."""
     here, trail = query.get(CURSOR, ""), [part for part in query.get(_TRAIL, "").split(".") if part]
     next_page = None
-    if len(keys) > PAGE_ROWS:
+    if key is not None:
         gone = ".".join([*trail, here][-_TRAIL_PAGES:]) if here else ""
-        next_page = address(path, {**chosen, CURSOR: write_cursor(keys[PAGE_ROWS - 1]), _TRAIL: gone})
+        next_page = address(path, {**chosen, CURSOR: write_cursor(key), _TRAIL: gone})
     first = address(path, chosen)
     if not trail:
         return Pager(previous=first if here else None, next=next_page)

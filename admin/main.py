@@ -24,12 +24,10 @@ from admin.health import Health
 from admin.parts import Parts
 from admin.rendering import Templates
 from admin.routes import admin_routes
-from bus.inspection import Inspection
 from config.client_address import trusted_networks
 from config.clock import Clock, SystemClock
 from config.load import load_settings, raw_environment
 from config.logs import set_up_logs
-from config.paths import keeper_socket
 from config.providers import SHIPPED_FILE, load_providers
 from config.settings import Settings
 from sql.stores import open_stores
@@ -53,7 +51,6 @@ def make_parts(settings: Settings, clock: Clock, public_url: str = "") -> Parts:
         clock=clock,
         stores=open_stores(settings),
         providers=load_providers(path, settings.default_api_provider),
-        inspection=Inspection(keeper_socket(settings)) if _has_keeper(settings) else None,
         assets=assets,
         templates=Templates(assets),
         sign_ins=Allowance(settings.login_rate_per_minute, clock),
@@ -61,12 +58,6 @@ def make_parts(settings: Settings, clock: Clock, public_url: str = "") -> Parts:
         trusted=trusted_networks(settings.trusted_proxies),
         public_url=public_url,
     )
-
-
-def _has_keeper(settings: Settings) -> bool:
-    """With Redis there is no embedded log that a keeper would tell of."""
-    has_redis = bool(settings.redis_url or settings.redis_addr)
-    return settings.event_bus != "redis-streams" and not (settings.event_bus is None and has_redis)
 
 
 def build_app(parts: Parts) -> ASGIApp:

@@ -1,13 +1,16 @@
 """The one sentence after a change: a toast under htmx, else a line on the next page.
 
-Across a redirect only the notice's name travels, in a cookie of a minute: nobody else can put words there.
+Across a redirect only the notice's name and a number travel, in a cookie of a minute: nobody else can put words there.
 """
 
+import re
 from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
+
+from admin.wording import plural
 
 COOKIE: Final = "llmproxy_notice"
 
@@ -29,16 +32,26 @@ NOTICES: Final = {
     "token_revoked": Notice("success", "Token revoked: it stops within a second."),
     "token_reactivated": Notice("success", "Token active again, with the count it had."),
     "tokens_revoked": Notice("success", "All tokens of this project are revoked."),
+    "letters_replayed": Notice("success", "Replayed: {events} back on the way to the backend."),
+    "letters_purged": Notice("success", "Purged: {letters} gone for good."),
+    "letters_gone": Notice("error", "Nothing was done: none of these dead letters is there any more."),
+    "no_letters_chosen": Notice("error", "Nothing was done: select dead letters first."),
+    "bus_away": Notice("error", "The event bus did not answer. What was not done yet can be done again."),
     "preferences_saved": Notice("success", "Preferences saved in this browser."),
 }
 
 
-def carry(response: Response, name: str, *, is_https: bool) -> None:
-    response.set_cookie(COOKIE, name, max_age=60, httponly=True, secure=is_https, samesite="lax")
+def carry(response: Response, name: str, *, number: int, is_https: bool) -> None:
+    response.set_cookie(COOKIE, f"{name}.{number}", max_age=60, httponly=True, secure=is_https, samesite="lax")
 
 
 def carried(request: Request) -> Notice | None:
-    return NOTICES.get(request.cookies.get(COOKIE, ""))
+    name, _, digits = request.cookies.get(COOKIE, "").partition(".")
+    notice, number = NOTICES.get(name), int(digits) if re.fullmatch("[0-9]{1,9}", digits) else 0
+    if notice is None:
+        return None
+    said = notice.text.format(events=plural(number, "event"), letters=plural(number, "dead letter"))
+    return Notice(notice.level, said)
 
 
 def drop(response: Response) -> None:

@@ -6,7 +6,6 @@ from admin.acts.sign_ins import RefusedSignIns
 from admin.api.allowance import Allowance
 from admin.assets import Assets
 from admin.rendering import Templates
-from bus.inspection import Inspection
 from config.client_address import Network
 from config.clock import Clock
 from config.providers import Providers
@@ -19,8 +18,6 @@ class Parts(Struct, frozen=True, kw_only=True):
     clock: Clock
     stores: Stores
     providers: Providers
-    inspection: Inspection | None
-    """None: the bus is not embedded, so no keeper can be asked."""
     assets: Assets
     templates: Templates
     sign_ins: Allowance

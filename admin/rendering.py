@@ -28,6 +28,7 @@ class Templates:
         self._env.globals["asset"] = assets.url
         self._env.filters.update(
             count=wording.count,
+            plural=wording.plural,
             moment=wording.moment,
             milliseconds=wording.milliseconds,
             size=wording.size,

@@ -9,7 +9,19 @@ from starlette.routing import BaseRoute, Route
 from admin.assets import PREFIX
 from admin.door import Door
 from admin.health import Health
-from admin.pages import api_keys, audit, overview, preferences, projects, requests, revoking, signing, tokens
+from admin.pages import (
+    api_keys,
+    audit,
+    backends,
+    dead_letters,
+    overview,
+    preferences,
+    projects,
+    requests,
+    revoking,
+    signing,
+    tokens,
+)
 from admin.parts import Parts
 
 
@@ -43,6 +55,11 @@ def admin_routes(parts: Parts, door: Door, health: Health) -> Sequence[BaseRoute
         door.change("/admin/tokens/{token_id}", tokens.save),
         door.change("/admin/tokens/{token_id}/revoke", revoking.revoke),
         door.change("/admin/tokens/{token_id}/reactivate", revoking.reactivate),
+        door.page("/admin/backends", backends.show),
+        door.page("/admin/backends/dead-letters", dead_letters.list_all),
+        door.change("/admin/backends/dead-letters/replay", dead_letters.replay),
+        door.change("/admin/backends/dead-letters/purge", dead_letters.purge),
+        door.page("/admin/backends/dead-letters/{letter_id}", dead_letters.show),
         door.page("/admin/audit", audit.list_all),
         door.page("/admin/help", preferences.show_help),
         door.change("/admin/preferences", preferences.save),

@@ -144,12 +144,12 @@ class Visit:
         htmx.toast(response, notices.NOTICES[notice].level, notices.NOTICES[notice].text)
         return response
 
-    def done(self, url: str, notice: str | None = None) -> Response:
-        """On to another page; the notice is shown there."""
+    def done(self, url: str, notice: str | None = None, number: int = 0) -> Response:
+        """On to another page; the notice is shown there, with its number."""
         is_htmx = "hx-request" in self.request.headers
         response = htmx.redirect(url) if is_htmx else RedirectResponse(url, status_code=303)
         if notice:
-            notices.carry(response, notice, is_https=self.is_https)
+            notices.carry(response, notice, number=number, is_https=self.is_https)
         return response
 
     def asks_for(self, tag: str) -> bool:

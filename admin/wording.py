@@ -25,6 +25,11 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
+def plural(number: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def milliseconds(microseconds: int | None) -> str:
     if microseconds is None:
         return "–"

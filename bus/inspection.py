@@ -78,6 +78,10 @@ class Inspection:
         """Raises BusUnavailable when no keeper answers."""
         return msgspec.convert(await self._ask("stats"), KeeperStats)
 
+    async def relay(self) -> dict[str, Any]:
+        """The relay's counters alone, also while the bus is away; empty without a relay."""
+        return msgspec.convert(await self._ask("relay"), dict[str, Any])
+
     async def letters(self, group: str, *, reason: str = "", before: str = "", limit: int = AT_ONCE) -> LetterPage:
         answer = await self._ask("letters", group=group, reason=reason, before=before, limit=limit)
         return msgspec.convert(answer, LetterPage)
@@ -139,7 +143,7 @@ async def serve_inspection(
 
 
 class _Question(Struct):
-    ask: Literal["stats", "letters", "letter", "replay", "purge", "forget"]
+    ask: Literal["stats", "relay", "letters", "letter", "replay", "purge", "forget"]
     group: str = ""
     reason: str = ""
     before: str = ""
@@ -203,6 +207,8 @@ class _Desk:
     async def _told(self, question: _Question) -> object:
         if question.ask == "stats":
             return await self._stats()
+        if question.ask == "relay":
+            return self._relay_stats()
         bus, group = self._bus, question.group
         if not isinstance(bus, DeadLetters):
             raise BusError("this keeper's bus is Redis, which keeps the dead letters itself; set REDIS_URL here too")
@@ -221,8 +227,10 @@ class _Desk:
                 return await bus.forget_group(group)
 
     async def _stats(self) -> KeeperStats:
-        relay = msgspec.to_builtins(self._relay.stats()) if self._relay else {}
-        return KeeperStats(await self._bus.stats(), relay, tuple(self._backends()))
+        return KeeperStats(await self._bus.stats(), self._relay_stats(), tuple(self._backends()))
+
+    def _relay_stats(self) -> Any:
+        return msgspec.to_builtins(self._relay.stats()) if self._relay else {}
 
 
 def _listen(path: Path) -> socket.socket:

@@ -96,12 +96,16 @@ async def record_refusal(
         return await audit.append(tx, row, clock.now_ms())
 
 
+def masked(text: str) -> str:
+    """Without what looks like a token or an API key."""
+    return _SECRET.sub(lambda found: obfuscate(found[0]), text)
+
+
 def _clean(text: str | None) -> str | None:
     """Cut to size, secrets masked, and without what a database refuses (NUL, halves of surrogate pairs)."""
     if text is None:
         return None
-    masked = _SECRET.sub(lambda found: obfuscate(found[0]), text)[:_MAX_CHARS]
-    return masked.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return masked(text)[:_MAX_CHARS].replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def _json(fields: Mapping[str, object] | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, get_args
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +15,12 @@ from sql.rows import AuditFilter, AuditRow, Outcome
 
 LIST = "/admin/audit"
 _OUTCOMES: Mapping[str, Outcome] = {name: name for name in get_args(Outcome)}
-_PAGES = {"project": "/admin/projects/", "token": "/admin/tokens/", "request": "/admin/requests/"}
+_PAGES = {
+    "project": "/admin/projects/",
+    "token": "/admin/tokens/",
+    "request": "/admin/requests/",
+    "backend": "/admin/backends/dead-letters?backend=",
+}
 
 
 class FieldChange(Struct, frozen=True):
@@ -64,7 +70,7 @@ def _view(row: AuditRow) -> AuditView:
     kind, id = (row.object_kind, row.object_id)
     if kind == "api_key" and row.project_id:
         kind, id = "project", row.project_id
-    link = _PAGES[kind] + id if kind in _PAGES and id else ""
+    link = _PAGES[kind] + quote(id, safe="") if kind in _PAGES and id else ""
     return AuditView(row=row, link=link, changes=_changes(_fields(row.before), _fields(row.after)))
 
 

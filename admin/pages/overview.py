@@ -7,14 +7,15 @@ from typing import TypeVar
 from msgspec import Struct
 from starlette.responses import Response
 
+from admin.asking import ask_standing, what_to_do
 from admin.charts import Bars, bars
+from admin.pages.backend_views import backend_views, troubles
 from admin.pages.request_views import RequestView, request_views
 from admin.parts import Parts
 from admin.visit import Visit
 from admin.windows import HOUR, OVERVIEW, Window
-from admin.wording import count, size, span
 from bus.errors import BusUnavailable
-from bus.inspection import KeeperStats
+from bus.standing import Standing
 from sql.errors import StoreError
 from sql.repositories import projects, requests, tokens
 from sql.rows import RequestFilter, RequestSummary
@@ -47,10 +48,10 @@ async def show(visit: Visit) -> Response:
     window = OVERVIEW.get(query.get("window", ""), HOUR)
     now = parts.clock.now_ms()
     async with asyncio.TaskGroup() as group:
-        keeper = group.create_task(_pipeline(parts), name="ask the keeper")
+        asked = group.create_task(_standing(parts), name="ask the bus")
         traffic = await _or_none(_traffic(parts, window, now))
         steps = await _or_none(_first_steps(parts, now))
-    pipeline = keeper.result()
+    stand = asked.result()
     return visit.show(
         "overview/page.html",
         "overview/_figures.html",
@@ -58,9 +59,9 @@ async def show(visit: Visit) -> Response:
         windows=OVERVIEW,
         is_paused=query.get("updates") == "off",
         traffic=traffic,
-        pipeline=pipeline,
-        spool=_spool(pipeline),
-        has_keeper=parts.inspection is not None,
+        stand=stand,
+        troubles=troubles(stand, backend_views(stand)) if stand else [],
+        what_to_do=what_to_do(parts.settings),
         steps=steps,
         now_ms=now,
     )
@@ -76,31 +77,11 @@ async def _traffic(parts: Parts, window: Window, now_ms: int) -> Traffic:
     return Traffic(summary, bars(series, since, until, window.bucket_ms), request_views(newest, names or {}))
 
 
-async def _pipeline(parts: Parts) -> KeeperStats | None:
-    if parts.inspection is None:
-        return None
+async def _standing(parts: Parts) -> Standing | None:
     try:
-        return await parts.inspection.stats()
+        return await ask_standing(parts.settings)
     except BusUnavailable:
         return None
-
-
-def _spool(stats: KeeperStats | None) -> list[tuple[str, str]]:
-    """What the relay tells of the spools; empty when no relay runs beside that keeper."""
-    relay = stats.relay if stats else {}
-    facts = []
-    if "bytes" in relay:
-        spools = relay.get("spools", 0)
-        facts.append(("In the spool", f"{size(relay['bytes'])} in {spools} {'spool' if spools == 1 else 'spools'}"))
-    if relay.get("behind_ms"):
-        facts.append(("Not in the log yet", f"the oldest since {span(relay['behind_ms'])}"))
-    dropped = sum(relay.get("dropped", {}).values())
-    if dropped:
-        facts.append(("Dropped for want of room", f"{count(dropped)} events"))
-    lost = relay.get("lost", 0) + relay.get("unrecoverable", 0)
-    if lost:
-        facts.append(("Lost to damage", f"{count(lost)} events"))
-    return facts
 
 
 async def _first_steps(parts: Parts, now_ms: int) -> FirstSteps:

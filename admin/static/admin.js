@@ -15,7 +15,7 @@
 
   const showCopyButtons = (root) => $$("[data-copy][hidden]", root).forEach((button) => { button.hidden = !navigator.clipboard; });
 
-  const enhance = (root) => { localise(root); showCopyButtons(root); };
+  const enhance = (root) => { localise(root); showCopyButtons(root); showPickers(root); };
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -77,6 +77,13 @@
     opened.forEach((id) => { const details = document.getElementById(id); if (details?.localName === "details") details.open = true; });
   });
 
+  // One box selects all of a page; it is there only with this script.
+  const showPickers = (root) => $$("[data-pick-all][hidden]", root).forEach((label) => { label.hidden = false; });
+  document.addEventListener("change", (event) => {
+    if (!event.target.closest("[data-pick-all]")) return;
+    $$("tbody input[type=checkbox]", event.target.closest("table")).forEach((box) => { box.checked = event.target.checked; });
+  });
+
   // Shortcuts; single keys can be switched off under Help.
   let goesTo = false;
   const go = (key) => { const link = $(`[data-go="${key}"]`); if (link) location.assign(link.href); };
@@ -93,6 +100,10 @@
     event.preventDefault();
     keys[event.key]();
   });
+
+  // After a change the next page begins with what became of it, for ears too.
+  const notice = $("main > .notice[tabindex]");
+  if (notice && !$("main [autofocus]")) notice.focus();
 
   enhance(document);
 })();

@@ -7,13 +7,14 @@ import pytest
 from msgspec import Struct
 from playwright.sync_api import Browser, Page
 
-from bus.inspection import serve_inspection
+from bus.inspection import BackendState
 from config.clock import SystemClock
 from config.load import as_environment
-from config.paths import keeper_socket
 from config.settings import Settings
-from tests.admin.pages.site import TOKEN, TellingBus, open_site, seed, site_settings
+from tests.admin.pages.bus_stage import bury, deliver, event, keeper
+from tests.admin.pages.site import TOKEN, open_site, seed, site_settings
 from tests.support.browser import AdminProcess, Watch, browser, new_context
+from tests.support.waiting import PATIENCE_S
 
 __all__ = ["browser"]
 
@@ -35,14 +36,15 @@ def seeded(
     folder = tmp_path_factory.mktemp("admin")
     settings = site_settings(folder)
     ids = asyncio.run(_filled(settings, request.module.TRAFFIC))
-    stop = threading.Event()
-    keeper = threading.Thread(target=lambda: asyncio.run(_keep(settings, stop)), name="keeper")
-    keeper.start()
+    is_ready, stop = threading.Event(), threading.Event()
+    keeping = threading.Thread(target=lambda: asyncio.run(_keep(settings, is_ready, stop)), name="keeper")
+    keeping.start()
+    assert is_ready.wait(PATIENCE_S)
     process = AdminProcess(as_environment(settings), folder / "admin.log")
-    yield process, ids, folder
+    yield process, {**ids, "letter": "60"}, folder
     assert process.stop() == 0, process.log.read_text()
     stop.set()
-    keeper.join()
+    keeping.join()
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,13 @@ async def _filled(settings: Settings, traffic: int) -> dict[str, str]:
     return ids
 
 
-async def _keep(settings: Settings, stop: threading.Event) -> None:
-    async with serve_inspection(keeper_socket(settings), TellingBus()):  # type: ignore[arg-type]
+async def _keep(settings: Settings, is_ready: threading.Event, stop: threading.Event) -> None:
+    """A backend that is well, and one that is away and has refused some events; the letters' ids are 1 to 60."""
+    away = BackendState("webhook", "waiting", failures=31, error="connection refused", breaker="open")
+    states = (BackendState("database", "delivering"), away)
+    async with keeper(settings, [event() for _ in range(90)], states=lambda: states) as log:
+        await bury(log, "webhook", 56)
+        await bury(log, "webhook", 4, "crash_loop", "handed out 5 times without a word")
+        await deliver(log, "database", 90)
+        is_ready.set()
         await asyncio.to_thread(stop.wait)

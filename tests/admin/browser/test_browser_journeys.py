@@ -157,6 +157,53 @@ def test_the_overview_renews_itself_and_keeps_what_was_opened(page: Page) -> Non
     expect(page.get_by_role("region", name="Requests over time")).to_be_visible()
 
 
+def test_a_dead_letter_is_found_read_and_replayed_and_the_notice_has_the_focus(page: Page) -> None:
+    page.goto("/admin/")
+    page.get_by_role("link", name="dead letters of webhook").click()
+    page.get_by_label("Reason").select_option("Crash loop")
+    rows = page.locator("#letter-rows tbody tr")
+    expect(rows).to_have_count(4)
+    expect(page).to_have_url(re.compile("reason=crash_loop"))
+    event_id = rows.first.locator(".mono").inner_text()
+    rows.first.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Dead letter Crash loop")).to_be_visible()
+    page.get_by_role("link", name="Show the bodies").click()
+    expect(page.get_by_label("Request body").first).to_contain_text("Where is my parcel?")
+
+    page.get_by_role("button", name="Replay").click()
+
+    notice = page.get_by_role("status").filter(has_text="Replayed: 1 event back")
+    expect(notice).to_be_focused()
+    expect(page.get_by_text(event_id)).to_have_count(0)
+
+
+def test_selected_letters_are_purged_after_a_page_that_names_them(page: Page) -> None:
+    page.goto("/admin/backends/dead-letters?backend=webhook")
+    picked = page.locator("#letter-rows tbody input[type=checkbox]")
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("tbody input:checked")).to_have_count(50)
+    page.get_by_label("Select all on this page").uncheck()
+    picked.nth(1).focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Purge selected").click()
+    expect(page.get_by_role("heading", name="Purge 1 dead letter of webhook?")).to_be_visible()
+
+    page.get_by_role("button", name="Purge 1 dead letter").click()
+
+    expect(page.get_by_text("Purged: 1 dead letter gone for good.")).to_be_visible()
+
+
+def test_the_backends_renew_themselves(page: Page) -> None:
+    page.clock.install()
+    page.goto("/admin/backends")
+    with page.expect_response(lambda reply: reply.url.endswith("/admin/backends")) as renewed:
+        page.clock.fast_forward(6_000)
+
+    assert renewed.value.request.headers["hx-request-type"] == "partial"
+    expect(page.locator("#state")).to_have_count(1)
+    expect(page.get_by_text("breaker open").first).to_be_visible()
+
+
 def test_times_are_local_and_the_title_keeps_utc(page: Page, admin: Admin) -> None:
     page.goto(f"/admin/requests/{admin.ids['request']}")
     accepted = page.locator("time").first
@@ -235,6 +282,11 @@ def test_everything_goes_without_script(admin: Admin, browser: Browser) -> None:
         expect(page.get_by_role("heading", name=re.compile("^Revoke sk-"))).to_be_visible()
         page.get_by_role("button", name="Revoke token").click()
         expect(page.get_by_text("Token revoked")).to_be_visible()
+
+        page.goto("/admin/backends/dead-letters?backend=webhook")
+        page.get_by_role("button", name="Replay event").first.click()
+        expect(page.get_by_text("Replayed: 1 event back")).to_be_visible()
+        expect(page.get_by_label("Select all on this page")).to_be_hidden()
 
         page.goto("/admin/requests")
         page.get_by_label("Status").select_option("5xx failed")

@@ -1,10 +1,12 @@
 """Each page whole and in part: the same text, and no name in a template that is not given to it."""
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.admin.acts.acting import StillClock
+from tests.admin.pages.bus_stage import bury, event, keeper
 from tests.admin.pages.site import Site, seed
 
 FRAGMENTS = {
@@ -23,16 +25,25 @@ FRAGMENTS = {
     "/admin/requests": "request-rows",
     "/admin/requests?status=5&window=24h": "request-rows",
     "/admin/requests?token={token}&model=none": "request-rows",
+    "/admin/backends": "state",
+    "/admin/backends/dead-letters": "letter-rows",
+    "/admin/backends/dead-letters?backend=webhook&reason=crash_loop": "letter-rows",
+    "/admin/backends/dead-letters?backend=database": "letter-rows",
+    "/admin/backends/dead-letters?backend=nobody": "letter-rows",
     "/admin/audit": "audit-rows",
     "/admin/audit?q=project.create": "audit-rows",
     "/admin/audit?outcome=denied": "audit-rows",
 }
 WHOLE = ["/admin/projects/{project}", "/admin/projects/{project}/switch", "/admin/requests/{request}", "/admin/help"]
+WHOLE += ["/admin/backends/dead-letters/{letter}?backend=webhook"]
 
 
 @pytest.fixture
-async def seeded(signed_in: Site, clock: StillClock) -> tuple[Site, dict[str, str]]:
-    return signed_in, await seed(signed_in.stores, clock)
+async def seeded(signed_in: Site, clock: StillClock) -> AsyncIterator[tuple[Site, dict[str, str]]]:
+    ids = await seed(signed_in.stores, clock)
+    async with keeper(signed_in.parts.settings, [event(), event()]) as log:
+        await bury(log, "webhook", 1)
+        yield signed_in, {**ids, "letter": "1"}
 
 
 async def test_each_fragment_stands_word_for_word_in_its_page(seeded: tuple[Site, dict[str, str]]) -> None:
