@@ -31,6 +31,13 @@ HELP: Final = {
     "llm_proxy_record_failures_total": ("counter", "Events that the spool failed to take."),
     "llm_proxy_spool_bytes": ("gauge", "Size of the spool."),
     "llm_proxy_store_away": ("gauge", "Workers that cannot reach the database."),
+    "llm_proxy_dispatcher_recorded_events": ("gauge", "Events that the bus was ever given."),
+    "llm_proxy_dispatcher_delivered_events": ("gauge", "Events that a backend has, ever."),
+    "llm_proxy_dispatcher_parked_events": ("gauge", "Events that wait in a parking lot, by backend."),
+    "llm_proxy_dispatcher_dropped_events": (
+        "gauge",
+        "Events that a backend never gets: purged, lost, or from before it.",
+    ),
     "llm_proxy_dispatcher_lag_events": ("gauge", "Events that a backend's dispatchers have not been handed yet."),
     "llm_proxy_dispatcher_lag_seconds": ("gauge", "Age of the oldest event that a backend does not have yet."),
     "llm_proxy_dispatcher_pending_events": ("gauge", "Events handed out or to be tried again, by backend."),

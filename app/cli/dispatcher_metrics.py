@@ -28,7 +28,12 @@ _GAUGES: Final = {
     "in_flight_bytes": "in_flight_bytes",
     "failures": "failures_in_a_row",
 }
-_OF_GROUPS: Final = {"lag": "lag_events", "pending": "pending_events", "dead": "dead_letters"}
+_OF_GROUPS: Final = {
+    "delivered": "delivered_events",
+    "dead": "dead_letters",
+    "pending": "pending_events",
+    "lag": "lag_events",
+}
 
 
 def snapshot_of(states: Sequence[BackendState], stats: BusStats | None, pid: int = 0) -> Snapshot:
@@ -40,13 +45,17 @@ def snapshot_of(states: Sequence[BackendState], stats: BusStats | None, pid: int
         for field, name in _GAUGES.items():
             taken.gauges[_key(name, state.name)] = getattr(state, field)
         taken.gauges[_key("breaker_open", state.name)] = int(state.breaker == "open")
-    for group in stats.groups if stats else ():
-        taken.gauges |= _of_group(group)
+    if stats is not None:
+        for group in stats.groups:
+            taken.gauges |= _of_group(group) | {_key("recorded_events", group.name): stats.appended}
     return taken
 
 
 def _of_group(group: GroupStats) -> dict[str, float]:
+    """With `recorded_events` the bus's side of the ledger: it is the sum of all of these but the seconds."""
     told: dict[str, float] = {_key(name, group.name): getattr(group, field) for field, name in _OF_GROUPS.items()}
+    told[_key("parked_events", group.name)] = getattr(group, "parked", 0)
+    told[_key("dropped_events", group.name)] = group.purged + group.earlier + getattr(group, "lost", 0)
     return told | {_key("lag_seconds", group.name): group.oldest_ms / 1000}
 
 

@@ -188,6 +188,17 @@ def answering_after(may_answer: threading.Event) -> Fault:
     return answer
 
 
+def test_the_terms_of_the_ledger_add_up_in_the_scrape() -> None:
+    group = GroupStats("webhook", pending=2, lag=3, oldest_ms=0, dead=4, delivered=5, purged=6, earlier=1)
+
+    gauges = snapshot_of([], BusStats(1, 1, 21, (group,))).gauges
+
+    told = {key.removeprefix("llm_proxy_dispatcher_").partition("{")[0]: value for key, value in gauges.items()}
+    terms = ("delivered_events", "dead_letters", "pending_events", "lag_events", "parked_events", "dropped_events")
+    assert told["recorded_events"] == sum(told[term] for term in terms) == 21
+    assert (told["delivered_events"], told["dropped_events"]) == (5, 7)
+
+
 def test_no_label_can_break_out_of_its_quotes() -> None:
     stats = BusStats(1, 1, 1, (GroupStats('we"b\n\\k', 2, 3, 4500, 1, 0),))
 
