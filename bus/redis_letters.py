@@ -86,4 +86,5 @@ def _letter(row: Sequence[Any]) -> Letter:
 
 def _is_id(text: str) -> bool:
     ms, dash, number = text.partition("-")
-    return bool(dash) and text.isascii() and ms.isdigit() and number.isdigit() and len(text) < 40
+    fits = 0 < len(ms) < 20 and 0 < len(number) < 20  # of 64 bits; the server refuses larger ones
+    return bool(dash) and fits and text.isascii() and ms.isdigit() and number.isdigit()

@@ -27,7 +27,7 @@ AT_MOST: Final = 2000
 REASONS: Final = {"permanent": "Refused for good", "crash_loop": "Crash loop", "undecodable": "Cannot be read"}
 _Act = Callable[[Stores, Clock, Actor, DeadLetters, acts.Chosen], Awaitable[int]]
 _PICK: Final = "letter-"
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID: Final = re.compile("[A-Za-z0-9:_-]{1,64}")  # of a sharded bus they name the shard before a colon
 
 
 class Chosen(Query, frozen=True):
@@ -106,7 +106,9 @@ def _first(dead: Mapping[str, int]) -> str:
 
 
 async def show(visit: Visit) -> Response:
-    parts, chosen, letter_id = visit.parts, _chosen(visit.query), visit.path_id("letter_id")
+    parts, chosen, letter_id = visit.parts, _chosen(visit.query), str(visit.request.path_params["letter_id"])
+    if not _ID.fullmatch(letter_id):
+        raise NotFound("dead letter")
     try:
         async with ask_letters(parts.settings) as bus:
             opened = await bus.letter(chosen.backend, letter_id)

@@ -131,7 +131,10 @@ async def test_a_letter_tells_why_when_and_what(case: Case) -> None:
     assert 0 < letter.first_ms <= letter.last_ms
     assert opened is not None
     assert (opened.letter, opened.payload) == (letter, b"<" + event_ids(1)[0] + b">")
-    assert await case.letters.letter("db", "nonsense") is None
+    for wrong in ("nonsense", "9" * 25 + "-1", "1-" + "9" * 25, "-", "1:2-3"):
+        assert await case.letters.letter("db", wrong) is None
+        assert await case.letters.purge_letters("db", [wrong]) == 0
+        assert (await case.letters.letters("db", before=wrong)).letters == ()
     assert await case.letters.letter("file", letter.id) is None
 
 

@@ -216,10 +216,16 @@ async def test_a_backend_that_the_bus_does_not_know_has_no_letters(stage: Stage)
     [letter] = await stage.letters()
 
     page = await stage.site.get(f"{LIST}?backend=nobody")
-    wrong = await stage.site.get(f"{LIST}/{letter.id}?backend=database")
+    wrong = [
+        f"{letter.id}?backend=database",
+        f"{'9' * 30}-1?backend=webhook",
+        "1%00?backend=webhook",
+        "é?backend=webhook",
+    ]
+    codes = [(await stage.site.get(f"{LIST}/{path}")).status_code for path in wrong]
 
     assert (page.status_code, "No such backend" in page.text) == (200, True)
-    assert wrong.status_code == 404
+    assert codes == [404] * 4
 
 
 async def test_a_letter_is_shown_whole_and_its_bodies_only_when_asked_for(stage: Stage) -> None:
