@@ -178,7 +178,7 @@ class _PostgresLink:
     async def _answer(self, name: str, call: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self.timeout_ms / 1000):
-                return await call
+                return await _or_cancelled(call)
         except TimeoutError:
             self._lose_server()
             raise StoreUnavailable(f"PostgreSQL did not answer {name} within {self.timeout_ms} ms; try again") from None
@@ -196,6 +196,18 @@ class _PostgresLink:
     def _lose_server(self) -> None:
         self.has_lost_server = True
         self.give_away()
+
+
+async def _or_cancelled(call: Awaitable[T]) -> T:
+    """psycopg's pipelines may fail while they make way for a cancellation, and would hide it."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        return await call
+    except psycopg.Error:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
 
 
 def _now() -> float:
