@@ -21,7 +21,7 @@ class Step(Struct, frozen=True):
         return f"{' + '.join(self.kinds)} for {self.lasts_s:.1f} s (seed {self.seed})"
 
 
-def once_each(kinds: Sequence[Kind], seed: int, *, share_of_duration: float = 0.5) -> list[Step]:
+def once_each(kinds: Sequence[Kind], seed: int, *, share_of_duration: float = 0.3) -> list[Step]:
     """Every kind once, in an order of the seed's; `share_of_duration` shortens all."""
     dice = Random(seed)
     order = dice.sample(list(kinds), len(kinds))

@@ -96,7 +96,7 @@ def test_schemathesis_finds_nothing(store_settings: Settings, tmp_path: Path) ->
     wrong, nothing refused that is described as right, no way around the token."""
     tool = Path(sys.executable).with_name("schemathesis")
     options = ["--max-examples", "10", "--seed", "20261121", "--no-color", "--generation-database", "none"]
-    options += ["-H", f"Authorization: Bearer {TOKEN}", "--max-time", "30", "--warnings", "off"]
+    options += ["-H", f"Authorization: Bearer {TOKEN}", "--max-time", "20", "--warnings", "off"]
 
     with serve(store_settings, tmp_path) as url:
         command = [str(tool), "run", f"{url}/manage/openapi.json", *options]
