@@ -48,6 +48,8 @@ class Delivery(Struct, frozen=True):
     payload: bytes
     crashes: int = 0
     """Hand-outs in a row before this one that ended without a word: no acknowledgement, no `retry_in`."""
+    is_returned: bool = False
+    """Given back to this group alone, from its dead letters or from a parking lot."""
 
 
 class GroupStats(Struct, frozen=True):
@@ -65,6 +67,10 @@ class GroupStats(Struct, frozen=True):
     """Dead letters that a person has deleted."""
     earlier: int = 0
     """Entries that were gone before the group was made; negative when it was lost, made again and gets some twice."""
+    parked: int = 0
+    """Events that lie in parking lots on disk."""
+    lost: int = 0
+    """Events that damage took from a parking lot."""
 
 
 class BusStats(Struct, frozen=True):

@@ -31,6 +31,7 @@ _MAX_CLIENTS: Final = 32
 
 
 State = Literal["starting", "delivering", "waiting", "restarting", "stopped"]
+LotState = Literal["off", "parking", "returning", "full"]
 
 
 class BackendState(Struct, frozen=True):
@@ -53,6 +54,10 @@ class BackendState(Struct, frozen=True):
     in_flight: int = 0
     """Events that are being delivered."""
     in_flight_bytes: int = 0
+    parked: int = 0
+    """Events that this process has on disk, since the backend was away for long; the bus knows those of all."""
+    lot: LotState = "off"
+    """`full`: there is no room to park more, so they wait on the bus."""
 
 
 class KeeperStats(Struct, frozen=True):

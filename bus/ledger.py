@@ -13,7 +13,7 @@ from bus.bus import BusStats, GroupStats
 
 
 class Account(Struct, frozen=True):
-    """recorded = delivered + dead + pending + waiting + purged + earlier + lost + dropped + missing."""
+    """recorded = delivered + dead + pending + waiting + parked + purged + earlier + lost + dropped + missing."""
 
     backend: str
     recorded: int
@@ -23,12 +23,15 @@ class Account(Struct, frozen=True):
     """Handed out or to be tried again."""
     waiting: int
     """Not handed out yet."""
+    parked: int
+    """On a dispatcher's disk, since the backend was away for long."""
     purged: int
     """Dead letters that a person deleted."""
     earlier: int
-    """Gone before this backend's group was made; negative: handed out again to a group that had been lost."""
+    """Gone before this backend's group was made; negative: handed out again to a group that had been lost, or both
+    parked and on the bus, since its dispatcher died between the two."""
     lost: int
-    """Taken by damage, of the spool or of a bus that lost what the spools had deleted."""
+    """Taken by damage, of the spool, of a parking lot, or of a bus that lost what the spools had deleted."""
     dropped: int
     """Found no room."""
     missing: int
@@ -61,6 +64,7 @@ def ledger_of(bus: BusStats, before: Mapping[str, Any], after: Mapping[str, Any]
 
 def _account(group: GroupStats, appended: int, lost: int, dropped: int) -> Account:
     known = group.delivered + group.dead + group.pending + group.lag + group.purged + group.earlier
+    known += group.parked + group.lost
     return Account(
         backend=group.name,
         recorded=appended + lost + dropped,
@@ -68,9 +72,10 @@ def _account(group: GroupStats, appended: int, lost: int, dropped: int) -> Accou
         dead=group.dead,
         pending=group.pending,
         waiting=group.lag,
+        parked=group.parked,
         purged=group.purged,
         earlier=group.earlier,
-        lost=lost,
+        lost=lost + group.lost,
         dropped=dropped,
         missing=appended - known,
     )

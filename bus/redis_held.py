@@ -83,7 +83,9 @@ class Taken(Struct, frozen=True):
 
     def delivery(self, key: str, payload: bytes) -> Delivery:
         retries, hand_outs = divmod(self.count, RETRY_STEP)
-        return Delivery(key, self.fields[b"i"], retries + hand_outs, payload, max(0, hand_outs - 1))
+        return Delivery(
+            key, self.fields[b"i"], retries + hand_outs, payload, max(0, hand_outs - 1), self.id.startswith(AGAIN)
+        )
 
 
 class Held:

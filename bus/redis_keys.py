@@ -2,7 +2,7 @@
 
     {key}:evt  the stream      {key}:hw  producers: spool -> epoch:high water     {key}:ctr  counters per group
     {key}:dead:<group>  dead letters                  {key}:span:<spool>  which part of a spool lies where
-    {key}:again:<group>  events given back from dead letters, for this group alone (see redis_letters)
+    {key}:again:<group>  events given back from dead letters and parking lots, for this group alone
     {key}:claims  which folder large payloads lie in (see redis_payloads)
 
 An entry has the event's id as `i`, and its payload as `p`; or as `z`, compressed, or `r`, a claim, its size as `n`.

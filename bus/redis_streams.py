@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from bus.bus import AppendResult, AppendStatus, BusStats, Entry, GroupStats
 from bus.errors import BusUnavailable
-from bus.redis_groups import RedisGroups
 from bus.redis_link import MemoryGuard, RedisLink, check_server
+from bus.redis_lots import RedisLots
 from bus.redis_payloads import PLAIN, Payloads
 
 _TRIM_AT_ONCE: Final = 10_000
 
 
-class RedisStreams(RedisGroups):
+class RedisStreams(RedisLots):
     """One consumer group per backend. Raises BusUnavailable while the server is away; the outcome is then unknown."""
 
     def __init__(self, link: RedisLink, key: str, *, min_idle_ms: int, payloads: Payloads | None = None) -> None:
@@ -71,10 +71,7 @@ class RedisStreams(RedisGroups):
     async def stats(self) -> BusStats:
         entries, appended, _, *groups = await self._run("stats", [self._stream, self._keys.counters], [])
         size = await self._link.call("MEMORY", "USAGE", self._stream)
-        told = (
-            GroupStats(name.decode(), pending, lag, oldest_ms, dead, delivered, purged, earlier)
-            for name, pending, lag, oldest_ms, dead, delivered, purged, earlier in groups
-        )
+        told = (GroupStats(name.decode(), *counts) for name, *counts in groups)
         ordered = tuple(sorted(told, key=lambda group: group.name))
         taken = self._payloads
         return BusStats(entries, int(size or 0), appended, ordered, taken.claimed, taken.unclaimed)

@@ -20,6 +20,7 @@ _ONE: Final = (
     " FROM dead_letters WHERE grp = ? AND seq = ?"
 )
 _LATEST: Final = 2**62
+_BELOW: Final = 10**15
 
 
 def letters(on: sqlite3.Connection, group: str, reason: str, before: str, limit: int) -> LetterPage:
@@ -42,8 +43,7 @@ def replay(on: sqlite3.Connection, now_ms: int, group: str, ids: Sequence[str]) 
 
 
 def _replay_one(on: sqlite3.Connection, now_ms: int, group: str, seq: int) -> bool:
-    (returned,) = on.execute("SELECT returned FROM log").fetchone()
-    again = -(returned + 1)
+    again = next_returned(on)
     sizes = on.execute(
         "INSERT INTO events (seq, event_id, at_ms, payload)"
         " SELECT ?, event_id, appended_at_ms, payload FROM dead_letters WHERE grp = ? AND seq = ?"
@@ -75,7 +75,14 @@ def forget_group(on: sqlite3.Connection, group: str) -> bool:
     drop_returned(on, [seq for (seq,) in returned])
     on.execute("DELETE FROM leases WHERE grp = ?", (group,))
     on.execute("DELETE FROM dead_letters WHERE grp = ?", (group,))
+    on.execute("DELETE FROM lots WHERE grp = ?", (group,))
     return on.execute("DELETE FROM groups WHERE name = ?", (group,)).rowcount > 0
+
+
+def next_returned(on: sqlite3.Connection) -> int:
+    """The seq of an entry that is given back to one group: below 0, and rising, so that what came first is first."""
+    (returned,) = on.execute("SELECT returned FROM log").fetchone()
+    return int(returned) - _BELOW
 
 
 def drop_returned(on: sqlite3.Connection, seqs: Sequence[int]) -> None:

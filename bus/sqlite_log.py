@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bus import sqlite_letters, sqlite_schema
+from bus import sqlite_letters, sqlite_lots, sqlite_schema
 from bus import sqlite_transactions as act
 from bus.bus import AppendResult, BusStats, Delivery, Entry
 from bus.dead_letters import AT_ONCE, LetterPage, OpenedLetter
 from bus.errors import BusError, BusUnavailable
+from bus.lots import LotMarks, LotPlace, Parked
 from config.clock import Clock, SystemClock
 
 _CLAIM_BYTES: Final = 16 * 1024**2  # bounds the memory of one claim, as max_bytes does for a read
@@ -98,6 +99,17 @@ class SqliteLog:
     async def dead_letter(self, group: str, consumer: str, key: str, *, reason: str, detail: str) -> bool:
         wall_ms = self._clock.now_ms()
         return await self._write(lambda on: act.dead_letter(on, wall_ms, group, consumer, key, reason, detail))
+
+    async def park(self, group: str, keys: Sequence[str]) -> None:
+        await self._write(lambda on: sqlite_lots.park(on, group, keys))
+
+    async def unpark(
+        self, group: str, lot: bytes, place: LotPlace, events: Sequence[Parked] = (), *, room: int = 0
+    ) -> LotMarks:
+        return await self._write(lambda on: sqlite_lots.unpark(on, self._now(), group, lot, place, events, room))
+
+    async def end_lot(self, group: str, lot: bytes) -> None:
+        await self._write(lambda on: sqlite_lots.end(on, group, lot))
 
     async def trim(self) -> int:
         """In chunks, so that an append waits for one of them at most."""

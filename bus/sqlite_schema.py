@@ -14,7 +14,7 @@ from typing import Final
 from bus.errors import BusError, BusUnavailable
 
 APPLICATION_ID: Final = 0x4C4C4D50  # "LLMP" in the file's header: tells our log from any other SQLite file
-VERSION: Final = 2
+VERSION: Final = 3
 
 # synchronous=FULL: in WAL mode NORMAL may roll back committed transactions at power loss.
 # auto_vacuum must be set before the first table; it lets trim give pages back to the file system.
@@ -95,7 +95,7 @@ CREATE TABLE dead_letters (
 """
 
 _UPGRADES: Final = {
-    # returned: events ever given back from dead letters, whose entries have the seqs -1, -2, ...
+    # returned: events ever given back, whose entries have seqs below 0 (see sqlite_letters.next_returned)
     # earlier: entries that were gone before the group was made.
     1: """
 ALTER TABLE log ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
@@ -103,6 +103,21 @@ ALTER TABLE groups ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE groups ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
 UPDATE groups SET earlier = next_seq - 1 - delivered - dead - (SELECT COUNT(*) FROM leases WHERE grp = name);
 CREATE INDEX dead_letters_newest ON dead_letters (grp, dead_at_ms, seq);
+""",
+    # lot, number: where in which parking lot an event lay that was given back.
+    2: """
+ALTER TABLE groups ADD COLUMN parked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE groups ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN lot BLOB;
+ALTER TABLE events ADD COLUMN number INTEGER;
+CREATE INDEX events_of_lots ON events (lot, number) WHERE lot IS NOT NULL;
+CREATE TABLE lots (
+    grp TEXT NOT NULL,
+    lot BLOB NOT NULL,
+    counted INTEGER NOT NULL,
+    returned INTEGER NOT NULL,
+    PRIMARY KEY (grp, lot)
+) WITHOUT ROWID;
 """,
 }
 """What makes the format of the next number out of this one."""

@@ -122,7 +122,7 @@ def claim(
         size += len(payload)
         if taken and size > max_bytes:
             break
-        taken.append(Delivery(str(seq), event_id, deliveries + 1, payload, unsettled))
+        taken.append(Delivery(str(seq), event_id, deliveries + 1, payload, unsettled, is_returned=seq < 0))
     on.executemany(
         "UPDATE leases SET consumer = ?, is_out = 1, at_ms = ?, deliveries = deliveries + 1, unsettled = unsettled + 1"
         " WHERE grp = ? AND seq = ?",
@@ -230,14 +230,14 @@ def retire(on: sqlite3.Connection, spool: bytes) -> None:
 def stats(on: sqlite3.Connection, wall_ms: int) -> BusStats:
     last_seq, entries, size = on.execute("SELECT last_seq, entries, bytes FROM log").fetchone()
     rows = on.execute(
-        "SELECT name, next_seq, delivered, dead, purged, earlier,"
+        "SELECT name, next_seq, delivered, dead, purged, earlier, parked, lost,"
         " (SELECT COUNT(*) FROM leases WHERE grp = name), (SELECT MIN(seq) FROM leases WHERE grp = name)"
         " FROM groups ORDER BY name"
     ).fetchall()
     groups = []
-    for name, next_seq, delivered, dead, purged, earlier, pending, oldest_leased in rows:
+    for name, next_seq, delivered, dead, purged, earlier, parked, lost, pending, oldest_leased in rows:
         oldest = on.execute("SELECT at_ms FROM events WHERE seq = ?", (oldest_leased or next_seq,)).fetchone()
         age = max(0, wall_ms - oldest[0]) if oldest else 0
         lag = last_seq - next_seq + 1
-        groups.append(GroupStats(name, pending, lag, age, dead, delivered, purged, earlier))
+        groups.append(GroupStats(name, pending, lag, age, dead, delivered, purged, earlier, parked, lost))
     return BusStats(entries, size, last_seq, tuple(groups))

@@ -29,6 +29,11 @@ def spool_root(settings: Settings) -> Path:
     return data_dir(settings) / "spool"
 
 
+def parking_root(settings: Settings) -> Path:
+    """Holds a folder per backend, with the events of those that are away for long."""
+    return data_dir(settings) / "parking"
+
+
 def keeper_socket(settings: Settings) -> Path:
     """Where the keeper answers the admin and the CLI (unix stream)."""
     return data_dir(settings) / "keeper.sock"

@@ -16,6 +16,7 @@ from bus.bus import Bus
 from bus.inspection import BackendState
 from config.ids import new_id
 from dispatcher.backends.base import Backend
+from dispatcher.lots import Ground
 from dispatcher.pauses import sleep_or_stop
 from dispatcher.tally import Tally
 from dispatcher.worker import Pace, Worker
@@ -26,10 +27,11 @@ _logger = logging.getLogger(__name__)
 
 
 class Fleet:
-    def __init__(self, backends: Sequence[Backend], bus: Bus, pace: Pace) -> None:
+    def __init__(self, backends: Sequence[Backend], bus: Bus, pace: Pace, ground: Ground | None = None) -> None:
         self._backends = backends
         self._bus = bus
         self._pace = pace
+        self._ground = ground
         self._workers: dict[str, Worker] = {}
         self._tallies = {backend.name: Tally() for backend in backends}
         self._states = {name: tally.state(name, "starting") for name, tally in self._tallies.items()}
@@ -60,7 +62,7 @@ class Fleet:
     async def _run_once(self, backend: Backend, stop: asyncio.Event) -> str | None:
         """Why the worker crashed; None when it ended because it was told to."""
         tally = self._tallies[backend.name]
-        worker = Worker(backend, self._bus, consumer_name(backend.name), self._pace, stop, tally)
+        worker = Worker(backend, self._bus, consumer_name(backend.name), self._pace, stop, tally, self._ground)
         self._workers[backend.name] = worker
         try:
             await worker.run()

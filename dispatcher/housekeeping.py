@@ -60,6 +60,6 @@ async def tell_of_forgotten_groups(bus: Bus, names: Sequence[str]) -> list[str]:
             logging.WARNING,
             "a backend that had events is not configured any more; its events are kept, add it again to deliver them",
             backend=group.name,
-            events=group.lag + group.pending,
+            events=group.lag + group.pending + group.parked,
         )
     return [group.name for group in forgotten]

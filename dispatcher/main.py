@@ -30,6 +30,7 @@ from dispatcher.housekeeping import (
     every,
     tell_of_forgotten_groups,
 )
+from dispatcher.lots import Ground
 from dispatcher.pauses import sleep_or_stop
 from dispatcher.worker import Pace
 from sql.stores import Stores
@@ -109,7 +110,7 @@ class Dispatcher:
         backends = build_backends(settings, stores)
         self._names = [backend.name for backend in backends]
         self._pace = Pace.from_settings(settings)
-        self._fleet = Fleet(backends, bus, self._pace)
+        self._fleet = Fleet(backends, bus, self._pace, Ground.of(settings, bus))
 
     def states(self) -> tuple[BackendState, ...]:
         """For the inspection socket."""

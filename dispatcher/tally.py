@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from bus.inspection import BackendState, State
+from bus.inspection import BackendState, LotState, State
 
 
 class Tally(Struct):
@@ -17,6 +17,9 @@ class Tally(Struct):
     """How often the breaker has opened."""
     in_flight: int = 0
     in_flight_bytes: int = 0
+    parked: int = 0
+    """In the lots that this process holds."""
+    lot: LotState = "off"
 
     def state(
         self, name: str, state: State, failures: int = 0, error: str = "", *, is_open: bool = False

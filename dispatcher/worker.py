@@ -1,8 +1,8 @@
 """The loop of one backend: pay what is owed, take a batch, deliver it, settle it.
 
 A failing backend is asked again with backoff, one batch at a time; it never drains the log into retries. When it goes
-on failing its breaker opens, and one event at a time asks whether it is back. Events that cannot be decoded or that
-killed the process too often are buried unseen by the backend.
+on failing its breaker opens, and one event at a time asks whether it is back; after long the others are parked. Events
+that cannot be decoded or that killed the process too often are buried unseen by the backend.
 """
 
 import asyncio
@@ -24,7 +24,9 @@ from dispatcher.backends.base import Backend, BackendUnavailable, Delivered, Out
 from dispatcher.bisect import deliver_bisected
 from dispatcher.breaker import Breaker
 from dispatcher.feed import Feed
+from dispatcher.lots import Ground
 from dispatcher.owed import Owed
+from dispatcher.parking import Parking
 from dispatcher.pauses import sleep_or_stop
 from dispatcher.settle import Backoff, Bury, asked_ms, is_crash_loop, settle
 from dispatcher.stopping import stops_with
@@ -76,7 +78,14 @@ class Worker:
     """`run` ends when `stop` is set; what it could not hand over by then expires by itself."""
 
     def __init__(
-        self, backend: Backend, bus: Feed, consumer: str, pace: Pace, stop: asyncio.Event, tally: Tally | None = None
+        self,
+        backend: Backend,
+        bus: Feed,
+        consumer: str,
+        pace: Pace,
+        stop: asyncio.Event,
+        tally: Tally | None = None,
+        ground: Ground | None = None,
     ) -> None:
         self._backend = backend
         self._bus = bus
@@ -85,7 +94,10 @@ class Worker:
         self._stop = stop
         self._tally = tally or Tally()
         self._owed = Owed(bus, backend.name, consumer, self._tally)
-        self._breaker = Breaker(pace.breaker_failures)
+        self._breaker = breaker = Breaker(pace.breaker_failures)
+        self._parking = Parking(
+            ground, bus, backend.name, consumer, pace=pace, breaker=breaker, stop=stop, tally=self._tally
+        )
         self._failures = 0
         self._error = ""
         self._is_open = False
@@ -111,6 +123,7 @@ class Worker:
             with contextlib.suppress(BusUnavailable):
                 await self._owed.pay()
         finally:
+            await self._parking.close()
             if self._is_open:
                 await self._backend.close()
 
@@ -145,6 +158,9 @@ class Worker:
 
     async def _take(self) -> list[Delivery]:
         """Due retries and new events in turns, so that one which never succeeds cannot keep the others waiting."""
+        await self._parking.tend()
+        if self._parking.is_on:
+            return await self._parking.take()
         is_turn_of_new, self._is_turn_of_new = self._is_turn_of_new, False
         if is_turn_of_new and (batch := await self._read(block_ms=0)):
             return batch
@@ -250,7 +266,10 @@ class Worker:
         self._failures += 1
         self._error = reason
         delay_ms = max(at_least_ms, self._pace.probes.delay_ms(self._failures, random.random()))
-        await sleep_or_stop(delay_ms, self._stop)
+        if self._owed:
+            await sleep_or_stop(delay_ms, self._stop)
+        else:
+            await self._parking.wait(delay_ms, is_opened=self._is_open)
 
     def _recovered(self) -> None:
         if self._error:

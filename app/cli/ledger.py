@@ -14,6 +14,7 @@ _COLUMNS = (
     "dead",
     "pending",
     "waiting",
+    "parked",
     "purged",
     "earlier",
     "lost",
@@ -25,7 +26,8 @@ _COLUMNS = (
 def ledger(env: EnvFile = None, as_json: AsJson = False) -> None:
     """Show per backend where all recorded events are. Exit code 1 when that does not add up.
 
-    recorded = delivered + dead + pending + waiting + purged + earlier + lost + dropped; `missing` is what is left.
+    recorded = delivered + dead + pending + waiting + parked + purged + earlier + lost + dropped; `missing` is what is
+    left.
 
     \b
     Example:

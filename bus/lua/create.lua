@@ -28,7 +28,7 @@ for _, name in ipairs(ARGV) do
         if first[2][j] == 'o' then gone = tonumber(first[2][j + 1]) - 1 end
       end
     end
-    for _, kind in ipairs({'delivered:', 'dead:', 'purged:', 'again:'}) do gone = gone - count(kind .. name) end
+    for _, kind in ipairs({'delivered:', 'dead:', 'purged:', 'again:', 'parked:', 'lost:'}) do gone = gone - count(kind .. name) end
     redis.call('HSET', KEYS[3], 'earlier:' .. name, gone)
   end
 end

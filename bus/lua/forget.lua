@@ -16,7 +16,10 @@ for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4])
-for _, name in ipairs({'delivered:', 'dead:', 'purged:', 'earlier:', 'again:'}) do
+for _, name in ipairs({'delivered:', 'dead:', 'purged:', 'earlier:', 'again:', 'parked:', 'lost:'}) do
   redis.call('HDEL', KEYS[2], name .. ARGV[1])
+end
+for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+  if string.sub(field, 1, #ARGV[1] + 5) == 'lot:' .. ARGV[1] .. ':' then redis.call('HDEL', KEYS[2], field) end
 end
 return 1

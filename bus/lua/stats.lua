@@ -1,4 +1,5 @@
--- KEYS: stream, counters.  Returns {entries, appended, now_ms, {group, pending, lag, oldest_ms, dead, delivered, purged, earlier}, ...}
+-- KEYS: stream, counters.
+-- Returns {entries, appended, now_ms, {group, pending, lag, oldest_ms, dead, delivered, purged, earlier, parked, lost}, ...}
 local function ordinal_of(entry)
   for j = 1, #entry[2], 2 do
     if entry[2][j] == 'o' then return tonumber(entry[2][j + 1]) end
@@ -22,6 +23,7 @@ for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local age = 0
   if oldest then age = math.max(0, now - tonumber(string.match(oldest, '^(%d+)'))) end
   out[#out + 1] = {name, of['pending'] + count('again:' .. name), lag, age, count('dead:' .. name),
-    count('delivered:' .. name), count('purged:' .. name), count('earlier:' .. name)}
+    count('delivered:' .. name), count('purged:' .. name), count('earlier:' .. name),
+    count('parked:' .. name), count('lost:' .. name)}
 end
 return out

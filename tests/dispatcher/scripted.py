@@ -9,6 +9,7 @@ from bus.codec import encode
 from bus.event import Body, ExchangeFinished, Usage
 from config.ids import id_bytes, new_id
 from dispatcher.backends.base import Delivered, Ok, Outcome
+from dispatcher.lots import Ground
 from dispatcher.settle import Backoff
 from dispatcher.worker import Pace, Worker
 
@@ -87,10 +88,12 @@ class ScriptedBackend:
 
 
 @asynccontextmanager
-async def at_work(backend: ScriptedBackend, bus: Bus, pace: Pace = QUICK) -> AsyncIterator[Worker]:
+async def at_work(
+    backend: ScriptedBackend, bus: Bus, pace: Pace = QUICK, ground: Ground | None = None
+) -> AsyncIterator[Worker]:
     """A worker that runs for the length of the block and is then told to stop."""
     stop = asyncio.Event()
-    worker = Worker(backend, bus, "consumer-1", pace, stop)
+    worker = Worker(backend, bus, "consumer-1", pace, stop, ground=ground)
     task = asyncio.create_task(worker.run())
     try:
         yield worker
