@@ -19,6 +19,8 @@ from sql.stores import Stores
 REPLAY: Final = "backend.replay_letters"
 PURGE: Final = "backend.purge_letters"
 READ: Final = "backend.read_letter"
+AT_MOST: Final = 2000
+"""Letters of one act on "all": a few seconds of the bus. The next act takes the next ones."""
 _NAMED: Final = 10  # ids in an audit row; of more letters their number tells
 
 
@@ -29,6 +31,9 @@ class Chosen(Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...]
     reason: str = ""
     """What they were chosen by; empty for any."""
+
+
+Act = Callable[[Stores, Clock, Actor, DeadLetters, Chosen], Awaitable[int]]
 
 
 async def replay_letters(stores: Stores, clock: Clock, actor: Actor, bus: DeadLetters, chosen: Chosen) -> int:

@@ -1,7 +1,7 @@
 """What /manage answers when it does not do what was asked: `{"error": ..., "code": ..., "fields": {...}}`.
 
-Errors of the acts and of the database become an ApiError here, in one place; what is left over is a 500 and a
-traceback in the log.
+Errors of the acts, of the database and of the event bus become an ApiError here, in one place; what is left over is a
+500 and a traceback in the log.
 """
 
 import logging
@@ -12,6 +12,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from admin.acts.errors import ActError, Conflict, Invalid, NotFound, ProjectInactive
+from bus.errors import BusUnavailable
 from config.logs import log
 from sql.errors import SealBroken, StoreError, StoreFull, StoreUnavailable
 
@@ -71,6 +72,8 @@ def _told(error: Exception) -> ApiError:
         return _of_act(error)
     if isinstance(error, StoreError):
         return _of_store(error)
+    if isinstance(error, BusUnavailable):
+        return ApiError(503, "bus_unavailable", str(error), headers=_retry(_RETRY_S))
     _logger.error("unexpected error in /manage", exc_info=error)
     return ApiError(500, "internal_error", "internal error; the log has it under this x-request-id")
 

@@ -33,7 +33,7 @@ _DESCRIPTIONS = {
     422: "Well-formed, but these values cannot be; `fields` says which and why.",
     429: "Too many requests, or too many wrong tokens, from this address; Retry-After says how long to wait.",
     500: "Our fault; the log has it under the x-request-id.",
-    503: "The database is away; Retry-After says when to ask again.",
+    503: "The database or the event bus is away; Retry-After says when to ask again.",
 }
 
 
@@ -54,7 +54,7 @@ def document(operations: Sequence[Operation], providers: Collection[str]) -> dic
         "info": {
             "title": "llm-proxy management API",
             "version": version("llm-proxy"),
-            "description": "Projects, their API keys and tokens, the audit log and the recorded requests.",
+            "description": "Projects, their API keys and tokens, audit log, requests, ledger and dead letters.",
         },
         "security": [{"managementToken": []}],
         "paths": paths,

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from starlette.routing import BaseRoute, Route
 
-from admin.api import api_keys, audit, docs, openapi, projects, requests, tokens
+from admin.api import api_keys, audit, docs, event_bus, openapi, projects, requests, tokens
 from admin.api.endpoint import Endpoint
 from admin.api.guard import Guard
 from admin.api.operation import ManageDeps, Operation
@@ -22,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *tokens.OPERATIONS,
     *audit.OPERATIONS,
     *requests.OPERATIONS,
+    *event_bus.OPERATIONS,
     *openapi.OPERATIONS,
     *docs.OPERATIONS,
 )

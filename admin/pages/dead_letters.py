@@ -1,14 +1,13 @@
 """Dead letters of a backend: found, read, given back to it, or purged after a page that says what will be gone."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
 from starlette.responses import Response
 
 from admin.acts import dead_letters as acts
-from admin.acts.actor import Actor
 from admin.acts.errors import NotFound
 from admin.asking import ask_letters, ask_standing, what_to_do
 from admin.lists import CURSOR, PAGE_ROWS, Query, address, pager_before, read_cursor
@@ -16,16 +15,11 @@ from admin.pages.letter_views import event_view, letter_view
 from admin.visit import Visit
 from bus.dead_letters import DeadLetters, Letter, LetterPage, full_page, newest_letters
 from bus.errors import BusUnavailable
-from config.clock import Clock
 from sql.errors import StoreError
 from sql.repositories import requests
-from sql.stores import Stores
 
 LIST: Final = "/admin/backends/dead-letters"
-AT_MOST: Final = 2000
-"""Letters of one act "all": a few seconds of the bus. The next press takes the next ones."""
 REASONS: Final = {"permanent": "Refused for good", "crash_loop": "Crash loop", "undecodable": "Cannot be read"}
-_Act = Callable[[Stores, Clock, Actor, DeadLetters, acts.Chosen], Awaitable[int]]
 _PICK: Final = "letter-"
 _ID: Final = re.compile("[A-Za-z0-9:_-]{1,64}")  # of a sharded bus they name the shard before a colon
 
@@ -88,7 +82,7 @@ async def list_all(visit: Visit) -> Response:
         away=away,
         what_to_do=what_to_do(settings),
         reasons=REASONS,
-        at_most=AT_MOST,
+        at_most=acts.AT_MOST,
         pager=pager_before(LIST, chosen.query, query, (more,) if more else None),
     )
 
@@ -171,7 +165,7 @@ async def _letters(bus: DeadLetters, wanted: Wanted) -> list[Letter]:
     chosen = wanted.chosen
     if wanted.is_all:
         through = wanted.through_ms
-        return await newest_letters(bus, chosen.backend, chosen.reason, at_most=AT_MOST, through_ms=through)
+        return await newest_letters(bus, chosen.backend, chosen.reason, at_most=acts.AT_MOST, through_ms=through)
     opened = [await bus.letter(chosen.backend, letter_id) for letter_id in wanted.ids]
     return [each.letter for each in opened if each is not None]
 
@@ -197,7 +191,9 @@ def _ask_purge(visit: Visit, wanted: Wanted, letters: list[Letter]) -> Response:
     )
 
 
-async def _do(visit: Visit, bus: DeadLetters, wanted: Wanted, ids: tuple[str, ...], act: _Act, notice: str) -> Response:
+async def _do(
+    visit: Visit, bus: DeadLetters, wanted: Wanted, ids: tuple[str, ...], act: acts.Act, notice: str
+) -> Response:
     if not ids:
         return visit.done(wanted.back, "letters_gone" if wanted.is_all or wanted.ids else "no_letters_chosen")
     chosen = acts.Chosen(backend=wanted.chosen.backend, ids=ids, reason=wanted.chosen.reason if wanted.is_all else "")

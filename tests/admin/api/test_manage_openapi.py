@@ -14,9 +14,11 @@ import pytest
 from admin.api.docs import page
 from admin.api.openapi import document
 from admin.api.routes import OPERATIONS
+from bus.sqlite_log import SqliteLog
 from config.settings import Settings
 from tests.admin.api.conftest import TOKEN
 from tests.admin.api.served import serve
+from tests.admin.pages.bus_stage import bury, keeping
 
 
 @pytest.fixture
@@ -89,6 +91,10 @@ def test_what_a_description_says_is_escaped() -> None:
     assert "<script>" not in page(described)
 
 
+async def _bury(log: SqliteLog) -> None:
+    await bury(log, "webhook", 4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("store_settings", ["postgres"], indirect=True)  # the stricter one about what it takes
 def test_schemathesis_finds_nothing(store_settings: Settings, tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ def test_schemathesis_finds_nothing(store_settings: Settings, tmp_path: Path) ->
     options = ["--max-examples", "10", "--seed", "20261121", "--no-color", "--generation-database", "none"]
     options += ["-H", f"Authorization: Bearer {TOKEN}", "--max-time", "20", "--warnings", "off"]
 
-    with serve(store_settings, tmp_path) as url:
+    with keeping(store_settings, 6, _bury), serve(store_settings, tmp_path) as url:
         command = [str(tool), "run", f"{url}/manage/openapi.json", *options]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 

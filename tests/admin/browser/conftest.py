@@ -1,5 +1,4 @@
 import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +7,13 @@ from msgspec import Struct
 from playwright.sync_api import Browser, Page
 
 from bus.inspection import BackendState
+from bus.sqlite_log import SqliteLog
 from config.clock import SystemClock
 from config.load import as_environment
 from config.settings import Settings
-from tests.admin.pages.bus_stage import bury, deliver, event, keeper
+from tests.admin.pages.bus_stage import bury, deliver, keeping
 from tests.admin.pages.site import TOKEN, open_site, seed, site_settings
 from tests.support.browser import AdminProcess, Watch, browser, new_context
-from tests.support.waiting import PATIENCE_S
 
 __all__ = ["browser"]
 
@@ -36,15 +35,10 @@ def seeded(
     folder = tmp_path_factory.mktemp("admin")
     settings = site_settings(folder)
     ids = asyncio.run(_filled(settings, request.module.TRAFFIC))
-    is_ready, stop = threading.Event(), threading.Event()
-    keeping = threading.Thread(target=lambda: asyncio.run(_keep(settings, is_ready, stop)), name="keeper")
-    keeping.start()
-    assert is_ready.wait(PATIENCE_S)
-    process = AdminProcess(as_environment(settings), folder / "admin.log")
-    yield process, {**ids, "letter": "60"}, folder
-    assert process.stop() == 0, process.log.read_text()
-    stop.set()
-    keeping.join()
+    with keeping(settings, 90, _bury, states=_states):
+        process = AdminProcess(as_environment(settings), folder / "admin.log")
+        yield process, {**ids, "letter": "60"}, folder
+        assert process.stop() == 0, process.log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +72,14 @@ async def _filled(settings: Settings, traffic: int) -> dict[str, str]:
     return ids
 
 
-async def _keep(settings: Settings, is_ready: threading.Event, stop: threading.Event) -> None:
-    """A backend that is well, and one that is away and has refused some events; the letters' ids are 1 to 60."""
+async def _bury(log: SqliteLog) -> None:
+    """Letters with the ids 1 to 60."""
+    await bury(log, "webhook", 56)
+    await bury(log, "webhook", 4, "crash_loop", "handed out 5 times without a word")
+    await deliver(log, "database", 90)
+
+
+def _states() -> tuple[BackendState, ...]:
+    """A backend that is well, and one that is away."""
     away = BackendState("webhook", "waiting", failures=31, error="connection refused", breaker="open")
-    states = (BackendState("database", "delivering"), away)
-    async with keeper(settings, [event() for _ in range(90)], states=lambda: states) as log:
-        await bury(log, "webhook", 56)
-        await bury(log, "webhook", 4, "crash_loop", "handed out 5 times without a word")
-        await deliver(log, "database", 90)
-        is_ready.set()
-        await asyncio.to_thread(stop.wait)
+    return BackendState("database", "delivering"), away

@@ -1,7 +1,9 @@
 """Both buses with dead letters in them, and the keeper of the embedded one: real log, real relay, real socket."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from bus.bus import Bus, Entry
@@ -16,6 +18,7 @@ from config import paths
 from config.ids import id_bytes
 from config.settings import Settings
 from tests.support.spools import finished, open_spool
+from tests.support.waiting import eventually
 
 WHY = "400 Bad Request: the field `metadata.session` is longer than 200 characters"
 
@@ -74,6 +77,30 @@ async def keeper(
     finally:
         relay.close()
         await log.close()
+
+
+@contextmanager
+def keeping(
+    settings: Settings, number: int, prepare: Callable[[SqliteLog], Awaitable[None]], **options: Any
+) -> Iterator[None]:
+    """A keeper in a thread, for tests without a loop of their own."""
+    is_ready, stop = threading.Event(), threading.Event()
+
+    async def keep() -> None:
+        async with keeper(settings, [event() for _ in range(number)], **options) as log:
+            await prepare(log)
+            is_ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(keep()), name="keeper")
+    thread.start()
+    try:
+        eventually(lambda: is_ready.is_set() or not thread.is_alive())
+        assert is_ready.is_set()
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @asynccontextmanager

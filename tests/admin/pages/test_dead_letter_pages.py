@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from admin.acts import dead_letters as acts
 from admin.pages import dead_letters
 from bus.bus import Bus
 from bus.dead_letters import Letter, newest_letters, open_dead_letters
@@ -144,7 +145,7 @@ async def test_selected_letters_are_given_back(stage: Stage) -> None:
 
 
 async def test_all_of_a_reason_are_given_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters, "AT_MOST", 2)
+    monkeypatch.setattr(acts, "AT_MOST", 2)
     await stage.bury(3)
     await stage.bury(1, "crash_loop")
 
