@@ -14,6 +14,11 @@ from bus.ledger import Account, Ledger
 from bus.standing import Standing
 
 Tone = Literal["good", "warn", "bad", "quiet"]
+_LOTS: Final = {
+    "parking": "it has been away for long, so its events go to the dispatcher's disk",
+    "returning": "it is back and gets what was parked first, in order",
+    "full": "no room to park more, so its events wait on the bus",
+}
 LATE_MS: Final = 60_000
 """An event that is younger is on its way, not stuck."""
 _TONES: Final[dict[str, Tone]] = {"delivering": "good", "up to date": "good", "starting": "quiet", "stopped": "quiet"}
@@ -21,6 +26,7 @@ _WHY: Final = {
     "breaker open": "It has taken nothing for so long that one event at a time asks whether it is back.",
     "waiting": "It is asked again after a pause that grows.",
     "restarting": "Its worker has failed and begins anew.",
+    "parked": "It was away for long, so its events lie on a dispatcher's disk until it answers.",
     "behind": "Is a dispatcher running for it? Its log says why it does not get on.",
     "not served": "No dispatcher here delivers to it; the bus keeps all events for it. Name it in DISPATCHER_BACKENDS, "
     "or give it up with `llm-proxy dlq forget`.",
@@ -52,8 +58,12 @@ class BackendView(Struct, frozen=True, kw_only=True):
     """What nothing accounts for; empty when the sum closes."""
     dead: int
     owed: int
-    """Events that it is still to get."""
+    """Events that it is still to get, parked ones too."""
     oldest_ms: int
+    """Age of the oldest of them on the bus; 0 when there is none there."""
+    lot: str
+    """What its parking lot does; empty when nothing."""
+    is_lot_full: bool
     in_flight: int | None
     """None: no dispatcher tells it here."""
     failures: int
@@ -82,8 +92,8 @@ def backend_views(stand: Standing) -> list[BackendView]:
 
 def _view(account: Account, state: BackendState | None, oldest_ms: int, *, are_told: bool) -> BackendView:
     terms = _terms(account)
-    owed = account.pending + account.waiting + _parked(account)
-    word = _word(state, owed, oldest_ms, are_told=are_told)
+    owed = account.pending + account.waiting + account.parked
+    word = _word(account, state, oldest_ms, are_told=are_told)
     return BackendView(
         name=account.backend,
         state=word,
@@ -97,6 +107,8 @@ def _view(account: Account, state: BackendState | None, oldest_ms: int, *, are_t
         dead=account.dead,
         owed=owed,
         oldest_ms=oldest_ms,
+        lot=_LOTS.get(state.lot, "") if state else "",
+        is_lot_full=state is not None and state.lot == "full",
         in_flight=state.in_flight if state else None,
         failures=state.failures if state else 0,
     )
@@ -115,26 +127,24 @@ def _terms(account: Account) -> tuple[Term, ...]:
         Term("delivered", "delivered", account.delivered),
         Term("dead", "dead", account.dead),
         Term("pending", "pending", sum(coming.values()), _details(coming)),
-        Term("parked", "parked", _parked(account)),
+        Term("parked", "parked", account.parked),
         Term("dropped", "dropped", sum(gone.values()), _details(gone)),
     )
-
-
-def _parked(account: Account) -> int:
-    return int(getattr(account, "parked", 0))
 
 
 def _details(parts: dict[str, int]) -> tuple[str, ...]:
     return tuple(f"{count(number)} {name}" for name, number in parts.items() if number)
 
 
-def _word(state: BackendState | None, owed: int, oldest_ms: int, *, are_told: bool) -> str:
+def _word(account: Account, state: BackendState | None, oldest_ms: int, *, are_told: bool) -> str:
     """The dispatcher's own word, where it tells one here; else what the bus's figures say."""
     if state is not None:
         return "breaker open" if state.breaker == "open" else state.state
     if are_told:
         return "not served"
-    if not owed:
+    if account.parked:
+        return "parked"
+    if not account.pending + account.waiting:
         return "up to date"
     return "behind" if oldest_ms >= LATE_MS else "delivering"
 
@@ -209,6 +219,8 @@ def _of_backend(view: BackendView) -> list[Trouble]:
     if view.tone in ("warn", "bad") or view.oldest_ms >= LATE_MS:
         wait = f": {plural(view.owed, 'event')} to come, the oldest for {span(view.oldest_ms)}" if view.owed else ""
         found.append(Trouble(f"{view.name} is {view.state.replace('breaker open', 'away, its breaker open')}{wait}."))
+    if view.is_lot_full:
+        found.append(Trouble(f"The parking lot of {view.name} is full: its events wait on the bus."))
     if view.dead:
         found.append(Trouble(f"{plural(view.dead, 'dead letter')} of {view.name}", view.name))
     return found

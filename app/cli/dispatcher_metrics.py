@@ -54,8 +54,8 @@ def snapshot_of(states: Sequence[BackendState], stats: BusStats | None, pid: int
 def _of_group(group: GroupStats) -> dict[str, float]:
     """With `recorded_events` the bus's side of the ledger: it is the sum of all of these but the seconds."""
     told: dict[str, float] = {_key(name, group.name): getattr(group, field) for field, name in _OF_GROUPS.items()}
-    told[_key("parked_events", group.name)] = getattr(group, "parked", 0)
-    told[_key("dropped_events", group.name)] = group.purged + group.earlier + getattr(group, "lost", 0)
+    told[_key("parked_events", group.name)] = group.parked
+    told[_key("dropped_events", group.name)] = group.purged + group.earlier + group.lost
     return told | {_key("lag_seconds", group.name): group.oldest_ms / 1000}
 
 

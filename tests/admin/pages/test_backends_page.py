@@ -156,6 +156,21 @@ def test_without_a_dispatchers_word_the_figures_speak(lag: int, oldest_ms: int, 
 
 
 @pytest.mark.parametrize(
+    ("lot", "words"), [("off", ""), ("parking", "disk"), ("returning", "first"), ("full", "no room")]
+)
+def test_parked_events_are_told(lot: str, words: str) -> None:
+    state = BackendState("webhook", "waiting", breaker="open", lot=lot)  # type: ignore[arg-type]
+    group = GroupStats("webhook", pending=1, lag=0, oldest_ms=0, dead=0, delivered=2, parked=7)
+
+    [view] = backend_views(stand(group, state))
+
+    assert (view.owed, view.open, {term.name: term.number for term in view.terms}["parked"]) == (8, "", 7)
+    assert words in view.lot
+    assert [view.state for view in backend_views(stand(group))] == ["parked"]
+    assert any("is full" in trouble.text for trouble in troubles(stand(group, state), [view])) == (lot == "full")
+
+
+@pytest.mark.parametrize(
     ("delivered", "said"), [(10, ""), (8, "2 of them are accounted for by nothing"), (11, "1 is counted twice")]
 )
 def test_what_is_open_is_said(delivered: int, said: str) -> None:
