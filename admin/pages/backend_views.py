@@ -81,6 +81,14 @@ class Trouble(Struct, frozen=True):
     """Whose dead letters it is about."""
 
 
+class Summary(Struct, frozen=True):
+    """All backends in a line; without troubles every event is delivered or on its way."""
+
+    backends: int
+    owed: int
+    troubles: list[Trouble]
+
+
 def backend_views(stand: Standing) -> list[BackendView]:
     states = {state.name: state for state in stand.stats.backends}
     groups = {group.name: group for group in stand.stats.bus.groups}
@@ -203,8 +211,11 @@ def open_ledger(ledger: Ledger) -> str:
     return ""
 
 
-def troubles(stand: Standing, views: list[BackendView]) -> list[Trouble]:
-    """What a person should look at; empty when every event is delivered or on its way."""
+def summary(stand: Standing, views: list[BackendView]) -> Summary:
+    return Summary(len(views), sum(view.owed for view in views), _troubles(stand, views))
+
+
+def _troubles(stand: Standing, views: list[BackendView]) -> list[Trouble]:
     found = [Trouble(text) for text in [open_ledger(stand.ledger)] if text]
     for view in views:
         found += _of_backend(view)

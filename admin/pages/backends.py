@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from admin.asking import ask_relay, ask_standing, what_to_do
-from admin.pages.backend_views import backend_views, open_ledger, relay_facts, troubles
+from admin.pages.backend_views import backend_views, open_ledger, relay_facts, summary
 from admin.visit import Visit
 from bus.errors import BusUnavailable
 from bus.standing import Standing
@@ -31,7 +31,7 @@ async def show(visit: Visit) -> Response:
         backends=views,
         relay=relay_facts(stand.stats.relay if stand else await ask_relay(settings)),
         open_ledger=open_ledger(stand.ledger) if stand else "",
-        troubles=troubles(stand, views) if stand else [],
+        summary=summary(stand, views) if stand else None,
         is_shared=is_bus_shared(settings),
         is_paused=visit.query.get("updates") == "off",
         every_s=EVERY_S,

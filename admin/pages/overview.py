@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from admin.asking import ask_standing, what_to_do
 from admin.charts import Bars, bars
-from admin.pages.backend_views import backend_views, troubles
+from admin.pages.backend_views import backend_views, summary
 from admin.pages.request_views import RequestView, request_views
 from admin.parts import Parts
 from admin.visit import Visit
@@ -59,8 +59,7 @@ async def show(visit: Visit) -> Response:
         windows=OVERVIEW,
         is_paused=query.get("updates") == "off",
         traffic=traffic,
-        stand=stand,
-        troubles=troubles(stand, backend_views(stand)) if stand else [],
+        summary=summary(stand, backend_views(stand)) if stand else None,
         what_to_do=what_to_do(parts.settings),
         steps=steps,
         now_ms=now,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.pages.backend_views import backend_views, relay_facts, troubles
+from admin.pages.backend_views import backend_views, relay_facts, summary
 from bus.bus import BusStats, GroupStats
 from bus.inspection import BackendState, KeeperStats
 from bus.ledger import ledger_of
@@ -141,7 +141,7 @@ def test_an_open_breaker_and_a_backend_that_nobody_serves_are_said() -> None:
 
     assert (away.state, away.tone, away.error) == ("breaker open", "bad", "connection refused")
     assert (unserved.state, unserved.tone, "dlq forget" in unserved.why) == ("not served", "warn", True)
-    assert [trouble.text for trouble in troubles(stand(group, is_open), [away])] == [
+    assert [trouble.text for trouble in summary(stand(group, is_open), [away]).troubles] == [
         "webhook is away, its breaker open: 5 events to come, the oldest for 2 minutes."
     ]
 
@@ -167,7 +167,9 @@ def test_parked_events_are_told(lot: str, words: str) -> None:
     assert (view.owed, view.open, {term.name: term.number for term in view.terms}["parked"]) == (8, "", 7)
     assert words in view.lot
     assert [view.state for view in backend_views(stand(group))] == ["parked"]
-    assert any("is full" in trouble.text for trouble in troubles(stand(group, state), [view])) == (lot == "full")
+    assert any("is full" in trouble.text for trouble in summary(stand(group, state), [view]).troubles) == (
+        lot == "full"
+    )
 
 
 @pytest.mark.parametrize(
