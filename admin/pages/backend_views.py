@@ -190,7 +190,7 @@ def relay_facts(told: Mapping[str, Any]) -> list[Fact]:
     relay = msgspec.convert(told, _Relay)
     away = Fact("The bus", "away: events wait in the spools", "warn")
     facts = [away if relay.is_bus_away else Fact("The bus", "takes events")]
-    facts.append(Fact("In the spools", f"{size(relay.bytes)} in {plural(relay.spools, 'spool')}"))
+    facts.append(Fact("Spools on disk", f"{size(relay.bytes)} in {plural(relay.spools, 'spool')}"))
     if relay.behind_ms:
         facts.append(Fact("Not in the bus yet", f"the oldest for {span(relay.behind_ms)}"))
     gone = {

@@ -4,12 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from admin.pages.backend_views import backend_views, relay_facts, summary
 from bus.bus import BusStats, GroupStats
-from bus.inspection import BackendState, KeeperStats
+from bus.checkpoint import Totals
+from bus.errors import BusUnavailable
+from bus.inspection import BackendState, KeeperStats, serve_inspection
 from bus.ledger import ledger_of
+from bus.relay_stats import stats_of
 from bus.standing import Standing
+from config.paths import keeper_socket
 from config.secret import Secret
 from tests.admin.acts.acting import StillClock
 from tests.admin.pages.bus_stage import append, bury, deliver, event, keeper, redis_bus
@@ -114,6 +119,27 @@ async def test_redis_that_is_away_is_said(tmp_path: Path, clock: StillClock) -> 
     assert all("Start Redis, or check REDIS_URL" in page.text for page in pages)
 
 
+class AwayBus:
+    async def stats(self) -> BusStats:
+        raise BusUnavailable("Redis did not answer")
+
+
+class AwayRelay:
+    def stats(self) -> Struct:
+        return stats_of(Totals(), [], is_bus_away=True, appended=0, rewinds=0, bus_errors=3)
+
+
+async def test_while_the_bus_is_away_the_keeper_tells_of_its_spools(signed_in: Site) -> None:
+    socket = keeper_socket(signed_in.parts.settings)
+    async with serve_inspection(socket, AwayBus(), AwayRelay()):  # type: ignore[arg-type]
+        page = await signed_in.get(PATH)
+
+    assert page.status_code == 200
+    assert "The event bus does not answer." in page.text
+    assert "away: events wait in the spools" in page.text
+    assert "<dt>Spools on disk</dt><dd>0 B in 0 spools</dd>" in page.text
+
+
 STATES = {
     "delivering": ("delivering", "good"),
     "waiting": ("waiting", "warn"),
@@ -202,7 +228,7 @@ def test_the_relay_tells_what_went_wrong() -> None:
 
     assert [(fact.name, fact.value, fact.tone) for fact in facts] == [
         ("The bus", "away: events wait in the spools", "warn"),
-        ("In the spools", "4.0 KiB in 2 spools", "quiet"),
+        ("Spools on disk", "4.0 KiB in 2 spools", "quiet"),
         ("Not in the bus yet", "the oldest for 1 minute", "quiet"),
         ("Dropped for want of room", "2 events", "warn"),
         ("Recorded without bodies", "1 event", "warn"),
