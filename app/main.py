@@ -27,6 +27,7 @@ from app.metrics_routes import MetricsRoutes
 from app.pipeline import Parts, build_pipeline, check_names
 from app.recorder import Recorder
 from app.upstreams.clients import ByProvider
+from app.upstreams.egress import Egress
 from app.usage_counts import UsageCounts
 from bus.spool import Spool
 from bus.wake import Wake
@@ -57,7 +58,7 @@ class Worker:
         self._settings = settings
         self._trusted = trusted_networks(settings.trusted_proxies)
         self._extra_routes = extra_routes
-        self._providers = providers_of(settings)
+        self._providers, self._egress = providers_of(settings), Egress.of(settings)
         self._metrics = Metrics()
         self._name = new_id()
         self._metrics_folder = paths.metrics_dir(settings)
@@ -81,7 +82,7 @@ class Worker:
             )
             counts = UsageCounts(stores, flush_s=self._settings.usage_flush_ms / 1000)
             stack.push_async_callback(counts.flush)
-            upstreams = ByProvider(self._settings.upstream_client)
+            upstreams = ByProvider(self._settings.upstream_client, self._egress)
             stack.push_async_callback(upstreams.close)
             endpoint = self._endpoint(lookups, counts, upstreams, spool)
             health = Health(stores, lookups, spool)

@@ -41,6 +41,12 @@ class Timeouts(
 class Connection(Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Annotated[int, Meta(ge=1)] = 1000
     keepalive_ms: Annotated[int, Meta(ge=0)] = 60_000
+    ca_file: str = ""
+    """PEM file of whom to trust for this provider; empty is the system's list."""
+    client_cert_file: str = ""
+    """PEM file of the certificate that we show, with its chain."""
+    client_key_file: str = ""
+    """PEM file of its key, when it is not in there too."""
 
 
 class Provider(Struct, frozen=True, kw_only=True):

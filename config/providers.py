@@ -6,6 +6,7 @@ back to something more permissive.
 """
 
 import re
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -147,8 +148,31 @@ def _wrong_in(api: _Api) -> Iterator[tuple[tuple[str | int, ...], str]]:
     for index, header in enumerate(api.required_headers):
         if not _WORD.fullmatch(header):
             yield ("required_headers", index), f"{header!r} is no header's name"
+    yield from _wrong_in_files(api.connection)
     if not _WORD.fullmatch(api.auth.header):
         yield ("auth", "header"), f"{api.auth.header!r} is no header's name"
+
+
+def _wrong_in_files(files: Connection) -> Iterator[tuple[tuple[str, str], str]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if files.ca_file:
+            context.load_verify_locations(files.ca_file)
+    except OSError as error:  # ssl.SSLError is one, too
+        yield ("connection", "ca_file"), f"no certificates in {files.ca_file} ({error.strerror or error})"
+    if files.client_key_file and not files.client_cert_file:
+        yield ("connection", "client_key_file"), "client_key_file needs a client_cert_file"
+    try:
+        if files.client_cert_file:
+            context.load_cert_chain(files.client_cert_file, files.client_key_file or None, password=_no_password)
+    except OSError as error:
+        reason = f"no certificate with its key in {files.client_cert_file} ({error.strerror or error})"
+        yield ("connection", "client_cert_file"), reason
+
+
+def _no_password() -> str:
+    """OpenSSL would ask at the terminal for that of an encrypted key."""
+    return ""
 
 
 def _provider(name: str, api: _Api) -> Provider:

@@ -83,6 +83,13 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         UpstreamClient,
         about("The HTTP client to the providers: http1, our own, or aiohttp.", env="LLM_PROXY_UPSTREAM_CLIENT"),
     ] = "http1"
+    https_proxy: Annotated[
+        Secret | None,
+        about("http://user:password@host:port of a proxy that tunnels to https providers by CONNECT."),
+    ] = None
+    no_proxy: Annotated[
+        str, about("Hosts that are reached without it, separated by commas: `example.com` names those below it, too.")
+    ] = ""
     max_request_body_bytes: Annotated[
         int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)
     ] = 512 * 1024 * 1024

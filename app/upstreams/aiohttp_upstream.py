@@ -5,7 +5,7 @@ aiohttp is used as a wire, not as a browser: no cookies, no redirects, no decomp
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import client_reqrep, hdrs
@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from app.errors import Overloaded, Refusal, UpstreamCut, UpstreamTimeout, UpstreamUnreachable
+from app.upstreams.egress import DIRECT, Egress, tls_context
 from app.upstreams.upstream import Headers, UpstreamRequest, UpstreamResponse
 from config.providers import Provider, Timeouts
 
@@ -37,8 +38,9 @@ client_reqrep.StreamWriter = _Latin1Writer  # type: ignore[attr-defined]
 
 
 class AiohttpUpstream:
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, egress: Egress = DIRECT) -> None:
         self._provider = provider
+        self._proxy = egress.proxy_to(provider.base_url)
         self._timeouts: Timeouts = provider.timeouts
         self._seats = asyncio.Semaphore(provider.connection.max_connections)
         self._session: aiohttp.ClientSession | None = None
@@ -73,13 +75,15 @@ class AiohttpUpstream:
             body = _progress(body, head, _seconds(self._timeouts.response_header_ms))
         try:
             async with head:
-                return await self._opened().request(
+                session = await self._opened()
+                return await session.request(
                     request.method,
                     URL(self._provider.base_url + request.target, encoded=True),
                     headers=CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in request.headers),
                     data=body,
                     allow_redirects=False,
                     skip_auto_headers=_NO_AUTO_HEADERS,
+                    **self._through_proxy(),
                 )
         except aiohttp.ConnectionTimeoutError as error:
             raise UpstreamTimeout(f"{self._provider.name} could not be connected to in time; try again.") from error
@@ -90,16 +94,33 @@ class AiohttpUpstream:
 
     def _translated(self, error: Exception) -> Refusal:
         name = self._provider.name
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return UpstreamUnreachable(
+                f"The proxy in HTTPS_PROXY opened no way to {name} (status {error.status}); check it, or NO_PROXY."
+            )
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
             return UpstreamUnreachable(f"{name} cannot be reached from here; try again, or check its base_url.")
         if isinstance(error, aiohttp.ClientResponseError):
             return UpstreamCut(f"{name} answered with something that is not valid HTTP.")
         return UpstreamCut(f"{name} closed the connection before it answered; try again.")
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _through_proxy(self) -> dict[str, Any]:
+        if self._proxy is None:
+            return {}
+        known = self._proxy.authorization
+        headers = {"proxy-authorization": known.reveal()} if known else None
+        return {
+            "proxy": URL.build(scheme="http", host=self._proxy.host, port=self._proxy.port),
+            "proxy_headers": headers,
+        }
+
+    async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
+            is_tls = self._provider.base_url.startswith("https:")
+            tls = await asyncio.to_thread(tls_context, self._provider.connection) if is_tls else True
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
+                    ssl=tls,
                     limit=0,  # the seats bound it, with a wait that ends
                     ttl_dns_cache=_DNS_TTL_S,
                     keepalive_timeout=self._provider.connection.keepalive_ms / 1000,

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from app.upstreams.aiohttp_upstream import AiohttpUpstream
+from app.upstreams.egress import DIRECT, Egress
 from app.upstreams.http1_upstream import Http1Upstream
 from app.upstreams.upstream import Upstream
 from config.provider import Provider
 from config.settings import UpstreamClient
 
-_CLIENTS: Final[Mapping[UpstreamClient, Callable[[Provider], Upstream]]] = {
+_CLIENTS: Final[Mapping[UpstreamClient, Callable[[Provider, Egress], Upstream]]] = {
     "aiohttp": AiohttpUpstream,
     "http1": Http1Upstream,
 }
@@ -18,14 +19,14 @@ _CLIENTS: Final[Mapping[UpstreamClient, Callable[[Provider], Upstream]]] = {
 class ByProvider:
     """Upstreams, each opened when it is first needed."""
 
-    def __init__(self, client: UpstreamClient) -> None:
-        self._make = _CLIENTS[client]
+    def __init__(self, client: UpstreamClient, egress: Egress = DIRECT) -> None:
+        self._make, self._egress = _CLIENTS[client], egress
         self._by_name: dict[str, Upstream] = {}
 
     def of(self, provider: Provider) -> Upstream:
         upstream = self._by_name.get(provider.name)
         if upstream is None:
-            upstream = self._by_name[provider.name] = self._make(provider)
+            upstream = self._by_name[provider.name] = self._make(provider, self._egress)
         return upstream
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""New connections to one upstream: names resolved and remembered, both IP versions tried, TLS checked.
+"""New connections to one upstream: names resolved and remembered, both IP versions tried, tunnelled, TLS checked.
 
 Addresses are tried in the order of RFC 8305 (happy eyeballs). An answer of the resolver is used for DNS_TTL_S, and for
 longer when the resolver is away.
@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from app.errors import UpstreamTimeout, UpstreamUnreachable
+from app.upstreams.egress import Egress, tls_context
 from app.upstreams.http1_connection import Http1Connection
+from app.upstreams.tunnel import TunnelRefused, tunnel
 from config.provider import Provider
 
 _DNS_TTL_S: Final = 30.0
@@ -22,12 +24,14 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Dialler:
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, egress: Egress) -> None:
         parts = urlsplit(provider.base_url)
         self._name = provider.name
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
         self._is_tls = parts.scheme == "https"
+        self._proxy = egress.proxy_to(provider.base_url)
+        self._connection = provider.connection
         self._timeout_s = provider.timeouts.connect_ms / 1000 or None
         self._tls: ssl.SSLContext | None = None
         self._addresses: list[AddrInfoType] = []
@@ -44,6 +48,10 @@ class Dialler:
             raise UpstreamUnreachable(
                 f"{self._name} showed a certificate that is not trusted ({error.verify_message}); check its base_url."
             ) from error
+        except TunnelRefused as error:
+            raise UpstreamUnreachable(
+                f"The proxy in HTTPS_PROXY opened no way to {self._name} ({error}); check it, or NO_PROXY."
+            ) from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that no DNS name can be
             self._resolved_at = -_DNS_TTL_S
             raise UpstreamUnreachable(
@@ -55,8 +63,10 @@ class Dialler:
         addresses = await self._resolve(loop)
         found = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1, loop=loop)
         try:
-            if self._is_tls and self._tls is None:
-                self._tls = await asyncio.to_thread(_tls_context)  # reading the trust store takes milliseconds
+            if self._proxy:
+                await tunnel(found, self._proxy, self._host, self._port)
+            if self._is_tls and self._tls is None:  # reading the trust store takes milliseconds
+                self._tls = await asyncio.to_thread(tls_context, self._connection)
             _, connection = await loop.create_connection(
                 Http1Connection, sock=found, ssl=self._tls, server_hostname=self._host if self._is_tls else None
             )
@@ -70,16 +80,10 @@ class Dialler:
         if self._addresses and loop.time() - self._resolved_at < _DNS_TTL_S:
             return self._addresses
         try:
-            self._addresses = list(await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))
+            host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
+            self._addresses = list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
             self._resolved_at = loop.time()
         except OSError:
             if not self._addresses:
                 raise
         return self._addresses
-
-
-def _tls_context() -> ssl.SSLContext:
-    """The system's trust store, or what SSL_CERT_FILE and SSL_CERT_DIR name."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -11,6 +11,7 @@ from typing import Final
 
 from app.errors import Overloaded
 from app.upstreams.dialling import Dialler
+from app.upstreams.egress import Egress
 from app.upstreams.http1_connection import Http1Connection
 from config.provider import Provider
 
@@ -20,8 +21,8 @@ _BUSY: Final = "All connections to this provider are busy; try again soon."
 
 
 class Http1Pool:
-    def __init__(self, provider: Provider) -> None:
-        self._dialler = Dialler(provider)
+    def __init__(self, provider: Provider, egress: Egress) -> None:
+        self._dialler = Dialler(provider, egress)
         self._free_seats = provider.connection.max_connections
         self._keepalive_s = provider.connection.keepalive_ms / 1000
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from app.errors import UpstreamCut, UpstreamTimeout
+from app.upstreams.egress import DIRECT, Egress
 from app.upstreams.http1_answer import ClosedUnanswered
 from app.upstreams.http1_connection import Http1Connection
 from app.upstreams.http1_pool import Http1Pool
@@ -22,12 +23,12 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class Http1Upstream:
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, egress: Egress = DIRECT) -> None:
         parts = urlsplit(provider.base_url)
         self._name = provider.name
         self._path = parts.path
         self._host = parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme])
-        self._pool = Http1Pool(provider)
+        self._pool = Http1Pool(provider, egress)
         self._head_s = provider.timeouts.response_header_ms / 1000 or None
         self._idle_s = provider.timeouts.idle_ms / 1000 or None
 

@@ -101,6 +101,18 @@ def test_the_setting_overrides_the_default_of_the_file(tmp_path: Path) -> None:
         (GOOD + "    timeouts:\n      connect: 10\n", 9, "'10' is no duration"),
         (GOOD + "    timeouts:\n      conect: 10s\n", 9, "unknown field `conect`"),
         (GOOD + "    connection:\n      max_connections: 0\n", 9, "`int` >= 1"),
+        (GOOD + "    connection:\n      ca_file: /nowhere.pem\n", 9, "no certificates in /nowhere.pem (No such file"),
+        (GOOD + f"    connection:\n      ca_file: {__file__}\n", 9, "no certificates in"),
+        (
+            GOOD + "    connection:\n      client_cert_file: /nowhere.pem\n",
+            9,
+            "no certificate with its key in /nowhere",
+        ),
+        (
+            GOOD + "    connection:\n      client_key_file: /nowhere.pem\n",
+            9,
+            "client_key_file needs a client_cert_file",
+        ),
         (GOOD + "    param_whitelist:\n      model: gpt\n", 8, "Expected `array`, got `str`"),
         (GOOD + "    path_prefix: v1\n", 8, "path_prefix must begin with /"),
         (GOOD + "    required_headers: ['']\n", 8, "no header's name"),

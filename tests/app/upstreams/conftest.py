@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from app.upstreams.aiohttp_upstream import AiohttpUpstream
+from app.upstreams.egress import DIRECT, Egress
 from app.upstreams.http1_upstream import Http1Upstream
 from app.upstreams.upstream import Upstream
 from config.provider import Auth, Connection, Provider, Timeouts
@@ -23,7 +24,7 @@ PROVIDER = Provider(
     timeouts=Timeouts(),
     connection=Connection(),
 )
-CLIENTS: dict[str, Callable[[Provider], Upstream]] = {"aiohttp": AiohttpUpstream, "http1": Http1Upstream}
+CLIENTS: dict[str, Callable[[Provider, Egress], Upstream]] = {"aiohttp": AiohttpUpstream, "http1": Http1Upstream}
 Dial = Callable[..., Upstream]
 
 
@@ -46,8 +47,8 @@ async def upstream_at(client_name: str) -> AsyncIterator[Dial]:
     """`upstream_at(port, timeouts={...}, max_connections=...)`: each client in turn."""
     opened: list[Upstream] = []
 
-    def dial(port: int = 0, **options: Any) -> Upstream:
-        opened.append(CLIENTS[client_name](provider_at(port, **options)))
+    def dial(port: int = 0, *, egress: Egress = DIRECT, **options: Any) -> Upstream:
+        opened.append(CLIENTS[client_name](provider_at(port, **options), egress))
         return opened[-1]
 
     yield dial
@@ -60,8 +61,8 @@ async def http1_at() -> AsyncIterator[Dial]:
     """The same for what only our own client promises."""
     opened: list[Upstream] = []
 
-    def dial(port: int = 0, **options: Any) -> Upstream:
-        opened.append(Http1Upstream(provider_at(port, **options)))
+    def dial(port: int = 0, *, egress: Egress = DIRECT, **options: Any) -> Upstream:
+        opened.append(Http1Upstream(provider_at(port, **options), egress))
         return opened[-1]
 
     yield dial
