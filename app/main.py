@@ -92,7 +92,7 @@ class Worker:
             self._front.endpoint = endpoint
             _on_stop_signal(lambda: _drain(endpoint, health))
             await stack.enter_async_context(
-                _running(lookups.follow_changes(), counts.flush_regularly(), self._report(spool, lookups))
+                _running(lookups.follow_changes(), counts.flush_regularly(), self._report(spool, lookups, upstreams))
             )
             log(logger, logging.INFO, "worker ready", providers=list(self._providers.by_name))
             yield
@@ -146,11 +146,12 @@ class Worker:
             return []
         return MetricsRoutes(self._settings, self._metrics, self._name).routes()
 
-    async def _report(self, spool: Spool | None, lookups: Lookups) -> None:
+    async def _report(self, spool: Spool | None, lookups: Lookups, upstreams: ByProvider) -> None:
         """Writes this worker's numbers for the others' scrapes, once a second."""
         await asyncio.to_thread(self._metrics_folder.mkdir, parents=True, exist_ok=True)
         while True:
             self._metrics.gauge("llm_proxy_store_away", float(lookups.store_is_away))
+            self._count_connections(upstreams)
             try:
                 if spool is not None:
                     self._count_spool(spool)
@@ -164,6 +165,14 @@ class Worker:
         for field, name in _SPOOL_COUNTERS.items():
             self._metrics.now.counters[f"llm_proxy_{name}_total"] = getattr(stats, field)
         self._metrics.gauge("llm_proxy_spool_bytes", stats.bytes)
+
+    def _count_connections(self, upstreams: ByProvider) -> None:
+        for name, stats in upstreams.stats().items():
+            for state in ("busy", "idle"):
+                key = f'llm_proxy_upstream_connections{{provider="{name}",state="{state}"}}'
+                self._metrics.gauge(key, getattr(stats, state))
+            self._metrics.gauge(f'llm_proxy_upstream_waiting{{provider="{name}"}}', stats.waiting)
+            self._metrics.now.counters[f'llm_proxy_upstream_dials_total{{provider="{name}"}}'] = stats.dialled
 
 
 def build_app(settings: Settings, extra_routes: Callable[[Stores], Sequence[BaseRoute]] = lambda stores: ()) -> Front:

@@ -54,6 +54,9 @@ class AiohttpUpstream:
             raise
         return _AiohttpResponse(response, self._seats, _seconds(self._timeouts.idle_ms))
 
+    def stats(self) -> None:
+        return None
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()

@@ -6,7 +6,7 @@ from typing import Final
 from app.upstreams.aiohttp_upstream import AiohttpUpstream
 from app.upstreams.egress import DIRECT, Egress
 from app.upstreams.http1_upstream import Http1Upstream
-from app.upstreams.upstream import Upstream
+from app.upstreams.upstream import Upstream, UpstreamStats
 from config.provider import Provider
 from config.settings import UpstreamClient
 
@@ -28,6 +28,11 @@ class ByProvider:
         if upstream is None:
             upstream = self._by_name[provider.name] = self._make(provider, self._egress)
         return upstream
+
+    def stats(self) -> dict[str, UpstreamStats]:
+        """By the provider's name."""
+        told = ((name, upstream.stats()) for name, upstream in self._by_name.items())
+        return {name: stats for name, stats in told if stats}
 
     async def close(self) -> None:
         for upstream in self._by_name.values():

@@ -13,6 +13,7 @@ from app.errors import Overloaded
 from app.upstreams.dialling import Dialler
 from app.upstreams.egress import Egress
 from app.upstreams.http1_connection import Http1Connection
+from app.upstreams.upstream import UpstreamStats
 from config.provider import Provider
 
 _WAIT_S: Final = 5.0
@@ -29,12 +30,13 @@ class Http1Pool:
         self._resting: list[Http1Connection] = []
         self._busy: set[Http1Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._dialled = 0
 
     async def take(self, *, fresh: bool = False) -> Http1Connection:
         """A connection at rest, or a new one. Raises Overloaded, UpstreamTimeout, UpstreamUnreachable."""
         await self._take_seat()
         try:
-            connection = (None if fresh else self._rested()) or await self._dialler.dial()
+            connection = (None if fresh else self._rested()) or await self._dial()
         except BaseException:
             self._leave_seat()
             raise
@@ -54,11 +56,18 @@ class Http1Pool:
             connection.abort()
         self._leave_seat()
 
+    def stats(self) -> UpstreamStats:
+        return UpstreamStats(len(self._busy), len(self._resting), len(self._waiting), self._dialled)
+
     def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in [*self._resting, *self._busy]:
             connection.abort()
+
+    async def _dial(self) -> Http1Connection:
+        self._dialled += 1
+        return await self._dialler.dial()
 
     def _rested(self) -> Http1Connection | None:
         now = asyncio.get_running_loop().time()

@@ -15,7 +15,7 @@ from app.upstreams.egress import DIRECT, Egress
 from app.upstreams.http1_answer import ClosedUnanswered
 from app.upstreams.http1_connection import Http1Connection
 from app.upstreams.http1_pool import Http1Pool
-from app.upstreams.upstream import Headers, UpstreamRequest
+from app.upstreams.upstream import Headers, UpstreamRequest, UpstreamStats
 from config.provider import Provider
 
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -44,6 +44,9 @@ class Http1Upstream:
             return await self._ask(connection, request, group)
         except ClosedUnanswered as error:
             raise self._unanswered() from error
+
+    def stats(self) -> UpstreamStats:
+        return self._pool.stats()
 
     async def close(self) -> None:
         self._pool.close()

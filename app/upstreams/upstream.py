@@ -42,12 +42,27 @@ class UpstreamResponse(Protocol):
         ...
 
 
+class UpstreamStats(Struct, frozen=True):
+    """The connections to one upstream, now and so far."""
+
+    busy: int
+    idle: int
+    waiting: int
+    """Exchanges that wait for a connection."""
+    dialled: int
+    """New connections that were tried, ever."""
+
+
 class Upstream(Protocol):
     async def open(self, request: UpstreamRequest, group: TaskGroup) -> UpstreamResponse:
         """Sends the request and returns with the response's head.
 
         A body in pieces may go on being sent, as a task of `group`, until the response is closed.
         """
+        ...
+
+    def stats(self) -> UpstreamStats | None:
+        """None: this client does not tell."""
         ...
 
     async def close(self) -> None: ...

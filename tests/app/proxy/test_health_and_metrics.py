@@ -59,6 +59,19 @@ def test_the_text_is_what_prometheus_reads(own_proxy: Proxy) -> None:
     assert {"llm_proxy_requests_total", "llm_proxy_request_duration_seconds"} <= families
 
 
+def test_the_connections_to_each_provider_are_told(own_proxy: Proxy) -> None:
+    own_proxy.start()
+    with own_proxy.client() as client:
+        client.get("/v1/models")
+
+        def scraped() -> str:
+            return client.get("/metrics/prometheus").text
+
+        eventually(lambda: 'llm_proxy_upstream_connections{provider="openai",state="idle"} 1' in scraped())
+        assert 'llm_proxy_upstream_dials_total{provider="openai"} 1' in scraped()
+        assert 'llm_proxy_upstream_waiting{provider="openai"} 0' in scraped()
+
+
 @pytest.mark.slow
 def test_one_scrape_shows_all_workers_and_those_that_died(own_proxy: Proxy) -> None:
     own_proxy.environ["LLM_PROXY_WORKERS"] = "2"

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from app.errors import Overloaded, UpstreamCut, UpstreamTimeout, UpstreamUnreachable
-from app.upstreams.upstream import Headers, Upstream, UpstreamRequest, UpstreamResponse
+from app.upstreams.upstream import Headers, Upstream, UpstreamRequest, UpstreamResponse, UpstreamStats
 from tests.app.upstreams.conftest import Dial
 from tests.support.raw_http import Peer, always, answering, raw_server
 from tests.support.waiting import until
@@ -302,6 +302,19 @@ async def test_who_finds_all_connections_busy_waits_for_a_turn(upstream_at: Dial
     assert answers == [(200, b"ok")] * 5
     assert server.connections == 2
     assert sorted(r.body for r in server.received[2:]) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_it_tells_how_its_connections_stand(http1_at: Dial) -> None:
+    async with raw_server(always(OK)) as server:
+        upstream = http1_at(server.port, max_connections=2)
+        held = [await opened(upstream) for _ in range(2)]
+        waiting = asyncio.create_task(asked(upstream, get()))
+        await until(lambda: upstream.stats() == UpstreamStats(busy=2, idle=0, waiting=1, dialled=2))
+        for response in held:
+            await whole(response)
+        await waiting
+
+    assert upstream.stats() == UpstreamStats(busy=0, idle=2, waiting=0, dialled=2)
 
 
 async def test_who_waits_too_long_for_a_connection_is_told_to_come_back(
