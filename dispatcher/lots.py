@@ -7,9 +7,10 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from msgspec import Struct
 
@@ -24,6 +25,8 @@ from dispatcher.lot import Lot
 
 _BATCH_BYTES: Final = 16 * 1024**2
 _logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Ground(Struct, frozen=True):
@@ -58,6 +61,7 @@ class OwnLots:
         self.is_full = False
         self._bus, self._backend = ground.bus, backend
         self._root, self._max_bytes = ground.root / backend, ground.max_bytes
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="lots")
         self._lots: list[Lot] = []
         self._written: Lot | None = None
         self._safe: list[str] = []
@@ -73,13 +77,13 @@ class OwnLots:
 
     async def adopt(self) -> None:
         """Those that nobody holds any more."""
-        for lot in await asyncio.to_thread(_free_lots, self._root, {lot.id for lot in self._lots}):
+        for lot in await self._on_disk(_free_lots, self._root, {lot.id for lot in self._lots}):
             log(_logger, logging.INFO, "a parking lot is adopted", backend=self._backend, events=lot.left)
             self._lots.append(lot)
         self._lots.sort(key=lambda lot: lot.id)  # ids are made of time
 
     async def has_room(self) -> bool:
-        if self._written and not await asyncio.to_thread(self._written.has_room):
+        if self._written and not await self._on_disk(self._written.has_room):
             self._fill_up(self._written.full_because)
             return False
         return True
@@ -88,7 +92,7 @@ class OwnLots:
         """How many of them, from the first on, are on disk, counted, and off the bus."""
         if (lot := await self._writable()) is None:
             return 0
-        count = await asyncio.to_thread(lot.append, deliveries)
+        count = await self._on_disk(lot.append, deliveries)
         self._safe += [delivery.key for delivery in deliveries[:count]]
         await self.hand_over()
         if count < len(deliveries):
@@ -102,7 +106,7 @@ class OwnLots:
         """Counts first, then acknowledges: in this order no event is ever nowhere."""
         if self._safe and self._written:
             lot = self._written
-            await asyncio.to_thread(lot.note, await self._bus.unpark(self._backend, lot.id, lot.place))
+            await self._on_disk(lot.note, await self._bus.unpark(self._backend, lot.id, lot.place))
             await self._bus.park(self._backend, self._safe)
             self._safe.clear()
 
@@ -113,9 +117,9 @@ class OwnLots:
             if lot.is_settled:
                 continue
             try:
-                events, first = await asyncio.to_thread(lot.peek, most - came, _BATCH_BYTES), lot.next
+                events, first = await self._on_disk(lot.peek, most - came, _BATCH_BYTES), lot.next
                 marks = await self._bus.unpark(self._backend, lot.id, lot.place, events, room=room)
-                await asyncio.to_thread(lot.note, marks)
+                await self._on_disk(lot.note, marks)
             except (OSError, Undecodable) as error:
                 self._fill_up(f"a lot cannot be read: {error}")
                 break
@@ -132,19 +136,24 @@ class OwnLots:
                 self._written = None
             await self._bus.end_lot(self._backend, lot.id)
             self._lots.remove(lot)
-            await asyncio.to_thread(lot.remove)
+            await self._on_disk(lot.remove)
             log(_logger, logging.INFO, "a parking lot is empty", backend=self._backend, events=lot.holds)
 
     async def close(self) -> None:
         for lot in self._lots:
-            await asyncio.to_thread(lot.close)
+            await self._on_disk(lot.close)
         self._lots, self._written = [], None
+        self._disk.shutdown(wait=False)
+
+    async def _on_disk(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """On one thread, in order: what a worker that ends was writing is written before the lot is closed."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, lambda: act(*args, **kwargs))
 
     async def _writable(self) -> Lot | None:
         if self._written and self._written.is_writable:
             return self._written
         try:
-            self._written = await asyncio.to_thread(Lot.make, self._root, self._max_bytes)
+            self._written = await self._on_disk(Lot.make, self._root, self._max_bytes)
         except (SpoolUnusable, OSError) as error:
             self._fill_up(str(error))
             return None
