@@ -6,10 +6,11 @@ from pathlib import Path
 
 from bus.claims import ClaimFolder
 from bus.dead_letters import DeadLetters
-from bus.redis_letters import RedisLetters
 from bus.redis_link import RedisLink
 from bus.redis_payloads import Payloads
-from bus.redis_streams import RedisStreams
+from bus.sharded import ShardedStreams
+from bus.sharded_letters import ShardedLetters
+from bus.shards import Shard, Shards
 from config.settings import Settings
 
 
@@ -18,22 +19,27 @@ def payloads_of(settings: Settings) -> Payloads:
     return Payloads(folder, above=settings.claim_check_bytes, timeout_s=settings.redis_timeout_ms / 1000)
 
 
-def open_redis(settings: Settings) -> RedisStreams:
+def open_shards(settings: Settings) -> Shards:
     """Asks nothing yet. Raises BusError when the settings name no server."""
-    return RedisStreams(
-        RedisLink.of(settings),
-        settings.redis_stream_key,
-        min_idle_ms=settings.dispatcher_min_idle_ms,
-        payloads=payloads_of(settings),
-    )
+    payloads, key = payloads_of(settings), settings.redis_stream_key
+
+    def open_shard(number: int) -> Shard:
+        link = RedisLink.of(settings)
+        return Shard.of(number, link, key, min_idle_ms=settings.dispatcher_min_idle_ms, payloads=payloads)
+
+    return Shards(open_shard, settings.stream_shards, key, payloads)
+
+
+def open_redis(settings: Settings) -> ShardedStreams:
+    """Asks nothing yet. Raises BusError when the settings name no server."""
+    return ShardedStreams(open_shards(settings))
 
 
 @asynccontextmanager
 async def open_redis_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
     """Raises BusError when the settings name no server."""
-    link, payloads = RedisLink.of(settings), payloads_of(settings)
+    shards = open_shards(settings)
     try:
-        yield RedisLetters(link, settings.redis_stream_key, payloads)
+        yield ShardedLetters(shards)
     finally:
-        payloads.close()
-        await link.close()
+        await shards.close()
