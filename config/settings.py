@@ -6,6 +6,8 @@ Names are those of the Go llm-proxy where it has them. A field's variable is its
 
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from config.secret import Secret
 from config.serving_settings import ServingSettings, about
 from config.serving_settings import UpstreamClient as UpstreamClient
@@ -46,18 +48,9 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True, kw_only
             ge=50,
         ),
     ] = 5000
-    redis_stream_key: Annotated[str, about("Name of the event stream; all keys of a shard share one hash slot.")] = (
+    redis_stream_key: Annotated[str, about("Name of the event stream; all its keys share one hash slot.")] = (
         "llm-proxy-events"
     )
-    stream_shards: Annotated[
-        int,
-        about(
-            "Streams that new spools are spread over, each in a hash slot of its own; may go up and down.",
-            env="LLM_PROXY_STREAM_SHARDS",
-            ge=1,
-            le=64,
-        ),
-    ] = 1
     claim_check_dir: Annotated[
         str,
         about(
@@ -179,13 +172,13 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True, kw_only
         ),
     ] = 10_000
     dispatcher_park_after_ms: Annotated[
-        int,
+        Annotated[int, Meta(ge=0)] | None,
         about(
-            "How long a backend takes nothing before its events are parked on disk; 0: they stay on the bus.",
+            "How long a backend takes nothing before its events are parked in DATA_DIR; 0: they stay on the bus. "
+            "Empty: 600000, but 0 for `llm-proxy dispatcher`, whose disk may go with its container.",
             env="LLM_PROXY_DISPATCHER_PARK_AFTER_MS",
-            ge=0,
         ),
-    ] = 600_000
+    ] = None
     dispatcher_park_max_bytes: Annotated[
         int,
         about(

@@ -23,6 +23,7 @@ from config.logs import log
 from config.settings import Settings
 from dispatcher.lot import Lot
 
+_AFTER_MS: Final = 600_000
 _BATCH_BYTES: Final = 16 * 1024**2
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -41,14 +42,17 @@ class Ground(Struct, frozen=True):
     """Events a second that a dispatcher gives back at most."""
 
     @classmethod
-    def of(cls, settings: Settings, bus: Bus) -> "Ground | None":
-        """None for a bus that cannot count what is parked."""
+    def of(cls, settings: Settings, bus: Bus, *, has_lasting_disk: bool) -> "Ground | None":
+        """None for a bus that cannot count what is parked. On a disk that may not last only who asks for it parks."""
         if not isinstance(bus, Lots):
             return None
+        after_ms = settings.dispatcher_park_after_ms
+        if after_ms is None:
+            after_ms = _AFTER_MS if has_lasting_disk else 0
         return cls(
             bus=bus,
             root=paths.parking_root(settings),
-            after_ms=settings.dispatcher_park_after_ms,
+            after_ms=after_ms,
             max_bytes=settings.dispatcher_park_max_bytes,
             rate=settings.dispatcher_park_rate,
         )

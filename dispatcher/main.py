@@ -102,7 +102,16 @@ def build_backend(name: str, settings: Settings, stores: Stores) -> Backend:
 class Dispatcher:
     """Raises ConfigError when it is made, so that a typo stops the start and not the first delivery."""
 
-    def __init__(self, settings: Settings, bus: Bus, stores: Stores, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bus: Bus,
+        stores: Stores,
+        clock: Clock | None = None,
+        *,
+        has_lasting_disk: bool = True,
+    ) -> None:
+        """`has_lasting_disk`: DATA_DIR outlives this process's container, as that of a server must."""
         self._settings = settings
         self._bus = bus
         self._stores = stores
@@ -110,7 +119,7 @@ class Dispatcher:
         backends = build_backends(settings, stores)
         self._names = [backend.name for backend in backends]
         self._pace = Pace.from_settings(settings)
-        self._fleet = Fleet(backends, bus, self._pace, Ground.of(settings, bus))
+        self._fleet = Fleet(backends, bus, self._pace, Ground.of(settings, bus, has_lasting_disk=has_lasting_disk))
 
     def states(self) -> tuple[BackendState, ...]:
         """For the inspection socket."""

@@ -28,7 +28,7 @@ async def dispatch(settings: Settings, *, is_child: bool = False) -> int:
         bus = await stack.enter_async_context(open_bus(settings))
         stores = open_stores(settings)
         stack.push_async_callback(stores.close)
-        dispatcher = Dispatcher(settings, bus, stores)
+        dispatcher = Dispatcher(settings, bus, stores, has_lasting_disk=is_child)
         exposure = Exposure(settings, bus, dispatcher.states, stop, is_child=is_child)
         async with asyncio.TaskGroup() as tasks:
             exposure.start(tasks)

@@ -13,6 +13,7 @@ from bus.redis_link import RedisLink
 from bus.redis_streams import RedisStreams
 from bus.sqlite_log import SqliteLog
 from config.secret import Secret
+from config.settings import Settings
 from dispatcher.backends.base import BackendUnavailable, Delivered, Ok, Outcome, Permanent, Retry
 from dispatcher.lots import Ground
 from dispatcher.settle import Backoff
@@ -124,6 +125,15 @@ async def test_a_backend_that_is_away_does_not_pin_redis_and_gets_all_in_order(
     tmp_path: Path, redis: RedisStreams
 ) -> None:
     await away_and_back(redis, tmp_path)
+
+
+def test_a_dispatcher_of_its_own_parks_only_when_it_is_told_to(tmp_path: Path) -> None:
+    bus = RedisStreams(RedisLink(Secret("redis://127.0.0.1")), "never-asked", min_idle_ms=50)
+    unset, asked = Settings(data_dir=str(tmp_path)), Settings(data_dir=str(tmp_path), dispatcher_park_after_ms=70_000)
+
+    grounds = [Ground.of(of, bus, has_lasting_disk=lasts) for of in (unset, asked) for lasts in (True, False)]
+
+    assert [ground and ground.after_ms for ground in grounds] == [600_000, 0, 70_000, 70_000]
 
 
 async def test_nothing_is_parked_before_its_time_nor_when_it_is_turned_off(tmp_path: Path, log: SqliteLog) -> None:
