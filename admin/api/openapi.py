@@ -107,8 +107,9 @@ def _parameters(operation: Operation, schemas: Schemas, components: dict[str, An
     if operation.query is None:
         return in_path
     name = schemas[id(operation.query)]["$ref"].rpartition("/")[2]
-    properties = components[name]["properties"]
-    return in_path + [_query_parameter(name, schema) for name, schema in properties.items()]
+    properties, required = components[name]["properties"], components[name].get("required", [])
+    in_query = [_query_parameter(name, schema) for name, schema in properties.items()]
+    return in_path + [{**each, "required": True} if each["name"] in required else each for each in in_query]
 
 
 def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
