@@ -48,9 +48,18 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True, kw_only
             ge=50,
         ),
     ] = 5000
-    redis_stream_key: Annotated[str, about("Name of the event stream; all its keys share one hash slot.")] = (
+    redis_stream_key: Annotated[str, about("Name of the event stream; all keys of a shard share one hash slot.")] = (
         "llm-proxy-events"
     )
+    stream_shards: Annotated[
+        int,
+        about(
+            "Streams that new spools are spread over, each in a hash slot of its own; may go up and down.",
+            env="LLM_PROXY_STREAM_SHARDS",
+            ge=1,
+            le=64,
+        ),
+    ] = 1
     claim_check_dir: Annotated[
         str,
         about(
