@@ -81,14 +81,17 @@ async def all_letters(bus: DeadLetters, group: str, reason: str = "") -> AsyncIt
         before = page.next
 
 
-async def full_page(bus: DeadLetters, group: str, *, reason: str, before: str, limit: int) -> LetterPage:
-    """As many as there are, up to `limit`; `next` may lead to an empty page."""
+async def full_page(
+    bus: DeadLetters, group: str, *, reason: str, before: str, limit: int, looks: int | None = None
+) -> LetterPage:
+    """As many as there are, up to `limit`; `next` may lead to an empty page. `looks`: questions at most, since a rare
+    reason may lie behind a great many others; the page may then be short before the end."""
     found: list[Letter] = []
+    asked = 0
     while True:
         page = await bus.letters(group, reason=reason, before=before, limit=min(AT_ONCE, limit - len(found)))
-        found += page.letters
-        before = page.next
-        if not before or len(found) >= limit:
+        found, before, asked = [*found, *page.letters], page.next, asked + 1
+        if not before or len(found) >= limit or asked == looks:
             return LetterPage(tuple(found), before)
 
 

@@ -21,6 +21,8 @@ Cursor = Annotated[
 ]
 Reason = Annotated[Literal["permanent", "crash_loop", "undecodable"], Meta(description="Only those.")]
 
+_LOOKS = 10  # Redis looks at a thousand letters each time; a page may be short before the end
+
 
 class LedgerView(Struct, frozen=True):
     closes: bool
@@ -76,7 +78,7 @@ async def show_ledger(call: Call) -> Response:
 async def list_dead_letters(call: Call, query: ListLetters) -> Response:
     backend, reason, before = call.ids["backend"], query.reason or "", query.cursor or ""
     async with ask_letters(call.deps.settings) as bus:
-        page = await full_page(bus, backend, reason=reason, before=before, limit=query.limit)
+        page = await full_page(bus, backend, reason=reason, before=before, limit=query.limit, looks=_LOOKS)
     headers = paging.next_headers(call.url_path, call.query_string, page.next or None)
     return answer([LetterView(**_fields(letter)) for letter in page.letters], headers=headers)
 

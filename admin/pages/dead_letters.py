@@ -20,6 +20,7 @@ from sql.repositories import requests
 
 LIST: Final = "/admin/backends/dead-letters"
 REASONS: Final = {"permanent": "Refused for good", "crash_loop": "Crash loop", "undecodable": "Cannot be read"}
+_LOOKS: Final = 10  # Redis looks at a thousand letters each time: a page is there within a second
 _PICK: Final = "letter-"
 _ID: Final = re.compile("[A-Za-z0-9:_-]{1,64}")  # of a sharded bus they name the shard before a colon
 
@@ -68,7 +69,7 @@ async def list_all(visit: Visit) -> Response:
         dead = {account.backend: account.dead for account in stand.ledger.accounts}
         chosen = Chosen(chosen.backend or _first(dead), chosen.reason)
         async with ask_letters(settings) as bus:
-            page = await full_page(bus, chosen.backend, reason=chosen.reason, before=before[0], limit=PAGE_ROWS)
+            page = await _page(bus, chosen, before[0], PAGE_ROWS)
             more = await _more(bus, chosen, page.next)
     except BusUnavailable as error:
         away = str(error)
@@ -87,12 +88,16 @@ async def list_all(visit: Visit) -> Response:
     )
 
 
+async def _page(bus: DeadLetters, chosen: Chosen, before: str, limit: int) -> LetterPage:
+    return await full_page(bus, chosen.backend, reason=chosen.reason, before=before, limit=limit, looks=_LOOKS)
+
+
 async def _more(bus: DeadLetters, chosen: Chosen, following: str) -> str:
-    """`following`, or nothing when it leads to an empty page."""
+    """`following`, or nothing when there is nothing behind it."""
     if not following:
         return ""
-    page = await full_page(bus, chosen.backend, reason=chosen.reason, before=following, limit=1)
-    return following if page.letters else ""
+    page = await _page(bus, chosen, following, 1)
+    return following if page.letters or page.next else ""
 
 
 def _first(dead: Mapping[str, int]) -> str:

@@ -117,6 +117,23 @@ async def test_pages_of_letters_lead_on_and_back(stage: Stage, monkeypatch: pyte
     assert (rows(second), "Older" in second, ">Newer</a>" in second) == (known[2:], False, True)
 
 
+async def test_a_rare_reason_behind_many_others_is_found_by_going_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis, which looks at so many letters at a time; the embedded log has an index."""
+    monkeypatch.setattr("bus.redis_letters._SCAN", 1)
+    monkeypatch.setattr(dead_letters, "_LOOKS", 2)
+    await stage.bury(1, "crash_loop")
+    await stage.bury(4)
+
+    path, empty = f"{LIST}?backend=webhook&reason=crash_loop", 0
+    while not rows(page := (await stage.site.get(path)).text):
+        assert "None so far" in page
+        path, empty = re.findall(r'href="([^"]+)"[^>]*>Older<', page)[0].replace("&amp;", "&"), empty + 1
+
+    assert (len(rows(page)), empty) in ((1, 0), (1, 2))
+
+
 async def test_one_letter_is_given_back_to_its_own_backend(stage: Stage) -> None:
     await stage.bury(2)
     newest, other = await stage.letters()
