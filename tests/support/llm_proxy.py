@@ -102,10 +102,9 @@ class Server:
 
 @contextmanager
 def serving(folder: Path, *arguments: str, **environ: str) -> Iterator[Server]:
+    environ = clean_environment(**{"LLM_PROXY_DATABASE_TIMEOUT_MS": "60000", **environ})
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [COMMAND, "server", *arguments], cwd=folder, stdout=out, stderr=err, env=clean_environment(**environ)
-        )
+        process = subprocess.Popen([COMMAND, "server", *arguments], cwd=folder, stdout=out, stderr=err, env=environ)
     server = Server(folder, process)
     try:
         yield server

@@ -163,6 +163,7 @@ class Proxy:
             "LISTEN_ADDR": f"127.0.0.1:{self.port or 1}",
             "API_CONFIG_PATH": str(self.folder / "providers.yaml"),
             "LLM_PROXY_SPOOL_SEGMENT_BYTES": "4194304",
+            "LLM_PROXY_DATABASE_TIMEOUT_MS": "60000",  # the machines of tests stand still at times
             **self.environ,
         }
 
