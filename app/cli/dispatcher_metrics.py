@@ -27,6 +27,7 @@ _GAUGES: Final = {
     "in_flight": "in_flight_events",
     "in_flight_bytes": "in_flight_bytes",
     "failures": "failures_in_a_row",
+    "parked": "lot_events",
 }
 _OF_GROUPS: Final = {
     "delivered": "delivered_events",
@@ -45,6 +46,7 @@ def snapshot_of(states: Sequence[BackendState], stats: BusStats | None, pid: int
         for field, name in _GAUGES.items():
             taken.gauges[_key(name, state.name)] = getattr(state, field)
         taken.gauges[_key("breaker_open", state.name)] = int(state.breaker == "open")
+        taken.gauges[_key("lot_full", state.name)] = int(state.lot == "full")
     if stats is not None:
         for group in stats.groups:
             taken.gauges |= _of_group(group) | {_key("recorded_events", group.name): stats.appended}

@@ -59,11 +59,14 @@ def test_a_dispatcher_killed_while_it_parks_leaves_its_lot_to_the_next(
         with dispatching(folder, **environment) as third:
             sent += fed(own_redis.url, 100)
             eventually(lambda: is_parking(third, kept // 2))
+            eventually(lambda: third.figures()["lot_events"] >= kept // 2)
+            told = third.figures()
             receiver.faults.clear()
             eventually(lambda: set(receiver.done) == set(sent))
             eventually(lambda: third.get("/metrics").json()["backends"][0]["lot"] == "off")
             assert parked(folder, **environment) == 0
 
     assert kept + 50 >= len(sent) - 100
+    assert (told["lot_full"], told["parked_events"] >= kept // 2) == (0, True)
     assert receiver.repeats <= 10, "what was on disk and not yet off the bus when it was killed: a batch at most"
     assert list((folder / "data" / "parking" / "webhook").iterdir()) == []
