@@ -73,6 +73,7 @@ class Lot:
         except OSError:
             journal.close()
             os.close(lock)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
 
     @classmethod

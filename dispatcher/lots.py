@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from config.settings import Settings
 from dispatcher.lot import Lot
 
 _AFTER_MS: Final = 600_000
+_AGAIN_S: Final = 0.5  # before another try to make a lot
 _BATCH_BYTES: Final = 16 * 1024**2
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -68,6 +70,8 @@ class OwnLots:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="lots")
         self._lots: list[Lot] = []
         self._written: Lot | None = None
+        self._unreadable: set[bytes] = set()
+        self._make_at = 0.0
         self._safe: list[str] = []
         """Keys of what is in the lot that is written, and not off the bus yet."""
 
@@ -87,6 +91,9 @@ class OwnLots:
         self._lots.sort(key=lambda lot: lot.id)  # ids are made of time
 
     async def has_room(self) -> bool:
+        """To be asked before events are read: what is read and finds no room was handed out for nothing."""
+        if self.is_full and self._written is None and await self._writable() is None:
+            return False
         if self._written and not await self._on_disk(self._written.has_room):
             self._fill_up(self._written.full_because)
             return False
@@ -125,7 +132,7 @@ class OwnLots:
                 marks = await self._bus.unpark(self._backend, lot.id, lot.place, events, room=room)
                 await self._on_disk(lot.note, marks)
             except (OSError, Undecodable) as error:
-                self._fill_up(f"a lot cannot be read: {error}")
+                self._tell_unreadable(lot, str(error))
                 break
             came += max(0, min(len(events), lot.next - first))
             if lot.left:
@@ -140,7 +147,7 @@ class OwnLots:
                 self._written = None
             await self._bus.end_lot(self._backend, lot.id)
             self._lots.remove(lot)
-            await self._on_disk(lot.remove)
+            await self._on_disk(_removed, lot)
             log(_logger, logging.INFO, "a parking lot is empty", backend=self._backend, events=lot.holds)
 
     async def close(self) -> None:
@@ -156,13 +163,22 @@ class OwnLots:
     async def _writable(self) -> Lot | None:
         if self._written and self._written.is_writable:
             return self._written
+        if time.monotonic() < self._make_at:
+            return None
         try:
             self._written = await self._on_disk(Lot.make, self._root, self._max_bytes)
         except (SpoolUnusable, OSError) as error:
             self._fill_up(str(error))
+            self._make_at = time.monotonic() + _AGAIN_S
             return None
         self._lots.append(self._written)
         return self._written
+
+    def _tell_unreadable(self, lot: Lot, error: str) -> None:
+        """It stays where it is, and those after it wait, until its disk or a newer program is back."""
+        if lot.id not in self._unreadable:
+            self._unreadable.add(lot.id)
+            log(_logger, logging.ERROR, "a parking lot cannot be read", backend=self._backend, error=error)
 
     def _fill_up(self, reason: str) -> None:
         if not self.is_full:
@@ -182,6 +198,15 @@ def _free_lots(root: Path, known: Container[bytes]) -> list[Lot]:
         for lot, folder in spools(root).items()
         if lot not in known and (adopted := _adopted(lot, folder)) is not None
     ]
+
+
+def _removed(lot: Lot) -> None:
+    """What cannot be removed now is adopted, found empty and removed later."""
+    try:
+        lot.remove()
+    except OSError as error:
+        lot.close()
+        log(_logger, logging.WARNING, "an empty parking lot cannot be removed", error=str(error))
 
 
 def _adopted(lot: bytes, folder: Path) -> Lot | None:

@@ -210,6 +210,48 @@ async def test_a_full_lot_leaves_events_on_the_bus_and_says_so_once(
     assert told.count(told[0]) <= 1 + told.count("events can be parked again")
 
 
+async def test_where_no_lot_can_be_made_events_stay_as_they_are_until_one_can(tmp_path: Path, log: SqliteLog) -> None:
+    backend = Away()
+    (tmp_path / "parking").write_text("in the way")
+
+    async with at_work(backend, log, PACE, ground(log, tmp_path)) as worker:
+        await fed(log, range(300))
+        await eventually_async(lambda: asyncio.sleep(0, worker.state().lot == "full"))
+        probes = len(backend.batches)
+        await eventually_async(lambda: asyncio.sleep(0, len(backend.batches) > probes + 30))
+        full = await group_of(log)
+        (tmp_path / "parking").unlink()
+        await eventually_async(lambda: all_parked_but(log, 2))
+        backend.is_away = False
+        await eventually_async(lambda: delivered(log, 300))
+
+    assert (full.parked, full.lag >= 200) == (0, True), "not drained into retries"
+
+
+async def test_a_redis_that_is_flushed_takes_nothing_of_what_was_parked(tmp_path: Path, redis: RedisStreams) -> None:
+    backend = Away()
+
+    async with at_work(backend, redis, PACE, ground(redis, tmp_path)):
+        await fed(redis, range(100))
+        await eventually_async(lambda: has_only_a_probe(redis))
+        await redis._link.call("FLUSHALL")
+        await redis.ensure_groups(["scripted"])
+        backend.is_away = False
+        await eventually_async(lambda: is_delivered(backend, 100))
+        await eventually_async(lambda: closes(redis))
+
+    assert sorted(set(backend.taken)) == sorted(f"request-{n}" for n in range(100))
+
+
+async def has_only_a_probe(bus: RedisStreams) -> bool:
+    """Which the lot has, too."""
+    return await bus._link.call("XLEN", bus._keys.again("scripted")) == 1 and await all_parked_but(bus, 1)
+
+
+async def is_delivered(backend: Away, count: int) -> bool:
+    return len(set(backend.taken)) == count
+
+
 async def test_a_lot_is_adopted_by_the_next_dispatcher_and_what_was_parked_comes_before_what_is_new(
     tmp_path: Path, log: SqliteLog
 ) -> None:
