@@ -20,7 +20,9 @@ from bus.errors import BusUnavailable
 from bus.lots import LotMarks, LotPlace, Parked
 from bus.shards import Shard, Shards, name_in
 
-_SLICE_MS: Final = 50  # how long one shard may keep the others waiting when all are quiet
+_LONGEST_SLICE_MS: Final = 50  # how long one shard may keep the others waiting when all are quiet
+_SHORTEST_SLICE_MS: Final = 4
+_QUIET_SHARE: Final = 8  # a slice is that part of the time since something came
 T = TypeVar("T")
 
 
@@ -31,6 +33,8 @@ class ShardedStreams:
         self._shards = shards
         self._groups: list[str] = []
         self._turn = 0
+        self._came_at: dict[str, float] = {}
+        """Per group, when a read last found something."""
 
     async def check(self) -> str:
         """A line on the servers. Raises BusError when one must not be used, BusUnavailable."""
@@ -56,13 +60,15 @@ class ShardedStreams:
             of = await only.bus.read(group, consumer, max_entries=max_entries, max_bytes=max_bytes, block_ms=block_ms)
             return _named(only, of)
         until = time.monotonic() + block_ms / 1000
-        while True:
-            found = await self._sweep(group, consumer, max_entries, max_bytes)
+        while not (found := await self._sweep(group, consumer, max_entries, max_bytes)):
             left_ms = int((until - time.monotonic()) * 1000)
-            if found or left_ms <= 0:
-                return found
-            if found := await self._wait(group, consumer, max_entries, max_bytes, min(left_ms, _SLICE_MS)):
-                return found
+            if left_ms <= 0:
+                return []
+            slice_ms = min(left_ms, self._slice_ms(group))
+            if found := await self._wait(group, consumer, max_entries, max_bytes, slice_ms):
+                break
+        self._came_at[group] = time.monotonic()
+        return found
 
     async def claim(self, group: str, consumer: str, *, min_idle_ms: int, max_entries: int) -> list[Delivery]:
         """Of one shard at a time, so that a suspect stays alone."""
@@ -172,6 +178,11 @@ class ShardedStreams:
             ]
         return [delivery for read in reads for delivery in read.result()]
 
+    def _slice_ms(self, group: str) -> int:
+        """Short while events come, so that none waits for a shard that has none."""
+        quiet_ms = (time.monotonic() - self._came_at.get(group, 0.0)) * 1000
+        return int(min(_LONGEST_SLICE_MS, max(_SHORTEST_SLICE_MS, quiet_ms / _QUIET_SHARE)))
+
     async def _of(
         self, shard: Shard, take: Callable[[], Awaitable[list[Delivery]]], *, has_others: bool = False
     ) -> list[Delivery]:
@@ -179,11 +190,11 @@ class ShardedStreams:
         try:
             found = _named(shard, await take())
         except BusUnavailable:
-            shard.note(answered=False)
+            shard.fail()
             if not has_others and all(other.has_failed for other in self._shards.all):
                 raise
             return []
-        shard.note(answered=True)
+        self._shards.note_answer(shard)
         return found
 
     def _in_turn(self) -> Iterator[Shard]:

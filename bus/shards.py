@@ -54,9 +54,8 @@ class Shard(Struct):
     def rests(self) -> bool:
         return time.monotonic() < self.rests_until
 
-    def note(self, *, answered: bool) -> None:
-        self.has_failed = not answered
-        self.rests_until = 0.0 if answered else time.monotonic() + _PAUSE_S
+    def fail(self) -> None:
+        self.has_failed, self.rests_until = True, time.monotonic() + _PAUSE_S
 
     async def knows(self, spool: bytes) -> bool:
         return bool(await self.link.call("HEXISTS", self.keys.producers, spool))
@@ -92,6 +91,13 @@ class Shards:
         self.all += added
         self._is_known, self._look_at = True, time.monotonic() + _LOOK_S
         return added
+
+    def note_answer(self, shard: Shard) -> None:
+        """Where one is back others may be: they often lie on one server."""
+        if shard.has_failed:
+            shard.has_failed = False
+            for other in self.all:
+                other.rests_until = 0.0
 
     async def home(self, spool: bytes) -> Shard:
         """Raises BusUnavailable while it cannot be known."""

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from bus.bus import Entry
 from bus.errors import BusUnavailable
 from bus.ownership import spools
 from bus.redis_link import RedisLink
+from bus.redis_payloads import Payloads
 from bus.redis_streams import RedisStreams
 from bus.relay import Relay
+from bus.sharded import ShardedStreams
+from bus.shards import Shard, Shards
 from config.secret import Secret
 from tests.bus.redis_verbs import use_everything
 from tests.support.proxy import free_port
@@ -116,6 +120,29 @@ async def test_relay_and_consumer_follow_their_slot_to_another_node(
     assert await consumed.delivered_through(next(iter(spools(tmp_path)))) == 39
     relay.close()
     spool.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("two_nodes", ["valkey"], indirect=True)
+async def test_shards_lie_on_both_nodes_and_all_of_them_are_found(two_nodes: list[RedisServer]) -> None:
+    payloads, count = Payloads(), 4
+
+    def open_shard(number: int) -> Shard:
+        return Shard.of(number, RedisLink(Secret(two_nodes[0].url)), "k", min_idle_ms=100, payloads=payloads)
+
+    bus = ShardedStreams(Shards(open_shard, count, "k", payloads))
+    await bus.ensure_groups(["db"])
+    spools_used = [bytes([n]) * 16 for n in range(count)]
+    for spool in spools_used:
+        await bus.append(spool, 1, 0, [Entry(spool, b"payload")])
+
+    got = await bus.read("db", "c", max_entries=100, max_bytes=1 << 20, block_ms=0)
+    await bus.ack("db", [delivery.key for delivery in got])
+
+    assert sorted(delivery.event_id for delivery in got) == spools_used
+    assert [await bus.delivered_through(spool) for spool in spools_used] == [0] * count
+    assert all(b"evt" in b"".join(each.client().keys("*")) for each in two_nodes)  # type: ignore[arg-type]
+    await bus.close()
 
 
 async def ids_in(bus: RedisStreams) -> list[bytes]:

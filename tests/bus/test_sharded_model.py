@@ -71,7 +71,7 @@ class ShardedMachine(BusMachine):
 def test_no_event_is_lost_over_several_shards_whatever_happens(redis_url: str) -> None:
     machine = type("OnThisServer", (ShardedMachine,), {"url": redis_url})
 
-    run_state_machine_as_test(machine, settings=SOUND)
+    run_state_machine_as_test(machine, settings=settings(SOUND, max_examples=15))
 
 
 class DoesNotLookForAHome(ScaledShards):
