@@ -163,6 +163,9 @@ async def _keeper(settings: Settings) -> list[Finding]:
         ]
     lag = sum(group.lag + group.pending for group in stats.bus.groups)
     findings = [Finding("keeper", "ok", f"runs; {stats.bus.appended} events taken in, {lag} deliveries outstanding")]
+    if stats.bus.unclaimed:
+        text = f"{stats.bus.unclaimed} large events went to Redis whole: their folder could not be written"
+        findings.append(Finding("claims", "warn", text, "look at LLM_PROXY_CLAIM_CHECK_DIR; the keeper's log says why"))
     for backend in stats.backends:
         if backend.error:
             text = f"{backend.name} is {backend.state} after {backend.failures} failures: {backend.error}"

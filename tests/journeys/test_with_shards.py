@@ -36,10 +36,12 @@ def test_events_arrive_once_over_shards_and_after_their_number_has_changed(
         eventually(lambda: sent == set(recorded(tmp_path)))
         sent |= call(client, token, 20)
         server.stop()
+    (old := tmp_path / "claims" / "2020-01-01" / "00").mkdir(parents=True)
     with serving(tmp_path, "--no-admin", **settings, LLM_PROXY_STREAM_SHARDS="1") as server:
         eventually(lambda: is_up(client, server))
         sent |= call(client, token, 20)
         eventually(lambda: sent == set(recorded(tmp_path)))
+        eventually(lambda: not old.exists())
         server.stop()
 
     assert sorted(sent) == sorted(recorded(tmp_path))
