@@ -21,7 +21,8 @@ NO_EVENT: Final = bytes(16)
 
 _PREFIX: Final = struct.Struct("<4sI")
 _REST: Final = struct.Struct("<IBBBBIQQ16s")
-HEADER_BYTES: Final = _PREFIX.size + _REST.size
+_HEADER: Final = struct.Struct("<4sIIBBBBIQQ16s")  # both
+HEADER_BYTES: Final = _HEADER.size
 
 
 class Kind(IntEnum):
@@ -89,10 +90,10 @@ def scan(stretch: bytes, *, seed: int, left: int, resync: bool) -> Scan:
     With `resync` (a sealed segment) damage is stepped over to the next magic; without, reading stops at it, because
     the writer may be in the middle of that frame.
     """
-    found = Scan([], 0)
+    found, view = Scan([], 0), memoryview(stretch)
     at, was_sound = 0, True
     while at < len(stretch):
-        frame, size = _frame_at(stretch, at, seed, left)
+        frame, size = _frame_at(view, at, seed, left)
         if frame is not None:
             found.frames.append(frame)
             at, was_sound = at + size, True
@@ -112,24 +113,21 @@ def scan(stretch: bytes, *, seed: int, left: int, resync: bool) -> Scan:
     return found
 
 
-def _frame_at(stretch: bytes, at: int, seed: int, left: int) -> tuple[Frame | None, int]:
+def _frame_at(stretch: memoryview, at: int, seed: int, left: int) -> tuple[Frame | None, int]:
     """The frame and its size; or no frame and the size to be read for judging it; or no frame and 0 for damage."""
     have = len(stretch) - at
-    if not MAGIC.startswith(stretch[at : at + 4]):
-        return None, 0
     if have < HEADER_BYTES:
-        return None, HEADER_BYTES if have + left >= HEADER_BYTES else 0
-    _, crc = _PREFIX.unpack_from(stretch, at)
-    length, version, kind, codec, flags, key_id, seq, ts_ms, event_id = _REST.unpack_from(stretch, at + _PREFIX.size)
+        may_begin = have + left >= HEADER_BYTES and MAGIC.startswith(stretch[at : at + 4])
+        return None, HEADER_BYTES if may_begin else 0
+    magic, crc, length, version, kind, codec, flags, key_id, seq, ts_ms, event_id = _HEADER.unpack_from(stretch, at)
     size = HEADER_BYTES + length
-    if length > MAX_PAYLOAD_BYTES or size > have + left:
+    if magic != MAGIC or length > MAX_PAYLOAD_BYTES or size > have + left:
         return None, 0
     if size > have:
         return None, size
-    payload = stretch[at + HEADER_BYTES : at + size]
-    rest = stretch[at + _PREFIX.size : at + HEADER_BYTES]
-    if zlib.crc32(payload, zlib.crc32(rest, seed)) != crc:
+    if zlib.crc32(stretch[at + _PREFIX.size : at + size], seed) != crc:
         return None, 0
+    payload = bytes(stretch[at + HEADER_BYTES : at + size])
     return Frame(kind, codec, flags, key_id, seq, ts_ms, event_id, payload, version), size
 
 

@@ -20,6 +20,7 @@ from bus.segments import SegmentReader, list_segments
 
 _ENDLESS: Final = 2**63
 _KINDS: Final = frozenset(Kind)
+_HEAD, _BEGAN, _FINISHED = int(Kind.HEAD), int(Kind.BEGAN), int(Kind.FINISHED)  # compared for each frame
 _CODECS: Final = frozenset(Codec)
 
 
@@ -76,11 +77,15 @@ class SpoolReader:
                     continue
                 return None
             index, frame = self._frames[0]
-            _check_known(frame)
+            if not (
+                frame.version == VERSION and frame.kind in _KINDS and frame.codec in _CODECS and frame.key_id == CLEAR
+            ):
+                raise _unknown(frame)
             limit = self._limits.get(index, _ENDLESS)
-            if self.next_seq < min(frame.seq, limit):
+            seq = frame.seq if frame.seq < limit else limit
+            if self.next_seq < seq:
                 if self._is_lost(is_dead):
-                    self._hole_to = min(frame.seq, limit)
+                    self._hole_to = seq
                 elif not self._look():
                     return None
                 continue
@@ -116,13 +121,14 @@ class SpoolReader:
 
     def _note(self, frame: Frame) -> bool:
         """Keeps the list of open exchanges; whether the frame is one for the bus."""
-        if frame.kind == Kind.HEAD:
-            self.open.clear()
-        elif frame.kind == Kind.BEGAN:
+        kind = frame.kind
+        if kind == _BEGAN:
             self.open[frame.event_id] = frame
+        elif kind == _HEAD:
+            self.open.clear()
         else:
             self.open.pop(frame.event_id, None)
-        return frame.kind == Kind.FINISHED
+        return kind == _FINISHED
 
     def _position(self) -> int:
         return self._current.index if self._current else self._start
@@ -173,10 +179,8 @@ class SpoolReader:
         return head.seq if head else None
 
 
-def _check_known(frame: Frame) -> None:
-    is_known = frame.version == VERSION and frame.kind in _KINDS and frame.codec in _CODECS and frame.key_id == CLEAR
-    if not is_known:
-        raise Undecodable(
-            f"a frame of version {frame.version}, kind {frame.kind}, codec {frame.codec}, key {frame.key_id}: "
-            "written by a newer program, which has to read it too"
-        )
+def _unknown(frame: Frame) -> Undecodable:
+    return Undecodable(
+        f"a frame of version {frame.version}, kind {frame.kind}, codec {frame.codec}, key {frame.key_id}: "
+        "written by a newer program, which has to read it too"
+    )

@@ -20,6 +20,7 @@ from typing import Final, ParamSpec, Self, TypeVar
 from bus.bus import AppendResult, AppendStatus, Bus
 from bus.checkpoint import Totals
 from bus.errors import BusUnavailable, Undecodable
+from bus.read_ahead import ReadAhead, Reading
 from bus.relay_stats import RelayStats, stats_of
 from bus.spool_root import SpoolRoot
 from bus.tail import Batch, Tail
@@ -60,9 +61,9 @@ class Relay:
         self._spools: SpoolRoot | None = None
         self._tails: dict[bytes, Tail] = {}
         self._turn = asyncio.Lock()
-        self._disk = ThreadPoolExecutor(
-            1, thread_name_prefix="relay-disk"
-        )  # one: a cancelled read ends before the next
+        # One thread: a cancelled read ends before the next.
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="relay-disk")
+        self._ahead = ReadAhead(self._begin_to_read)
         self._kept_up_at = 0.0
         self._appended = self._rewinds = self._bus_errors = 0
 
@@ -176,9 +177,11 @@ class Relay:
         try:
             if not tail.is_asked and not await self._ask(tail):
                 return False
-            batch = await self._on_disk(tail.read, self._max_batch, self._max_batch_bytes)
+            batch = await self._ahead.next(tail)
             if batch is None:
                 return False
+            if len(batch.entries) == self._max_batch:  # there is likely more
+                self._ahead.begin(tail)
             tail.waiting_since_ms = tail.waiting_since_ms or batch.written_at_ms
             result = await self._bus.append(tail.spool, tail.point.epoch, batch.first_seq, batch.entries)
         except BaseException:
@@ -196,12 +199,16 @@ class Relay:
             self._stop(tail, f"fenced: epoch {result.epoch} owns it")
             return False
         self._rewinds += result.status is AppendStatus.GAP
-        await self._on_disk(tail.rewind, result.high_water)
+        await self._rewind(tail, result.high_water)
         tail.waiting_since_ms = 0
         return True
 
     async def _question(self, tail: Tail) -> AppendResult:
         return await self._bus.append(tail.spool, tail.point.epoch, tail.point.high_water + 1, [])
+
+    async def _rewind(self, tail: Tail, high_water: int) -> None:
+        self._ahead.forget(tail)
+        await self._on_disk(tail.rewind, high_water)
 
     async def _settle(self, tail: Tail, batch: Batch, result: AppendResult) -> bool:
         if result.status is AppendStatus.FENCED:
@@ -216,7 +223,7 @@ class Relay:
                 spool=tail.folder.name,
                 high_water=result.high_water,
             )
-            await self._on_disk(tail.rewind, result.high_water)
+            await self._rewind(tail, result.high_water)
             return True
         tail.appended(result.high_water)
         tail.waiting_since_ms = 0
@@ -248,6 +255,7 @@ class Relay:
         if self._retain == "delivered":
             through = min(through, await self._bus.delivered_through(tail.spool))
         if tail.is_drained() and through == tail.point.high_water:
+            self._ahead.forget(tail)
             del self._tails[tail.spool]
             await self._on_disk(spools.set_aside, tail)
         else:
@@ -258,6 +266,10 @@ class Relay:
             await self._wake.wait(self._poll_s)
         else:
             await asyncio.sleep(self._poll_s)
+
+    def _begin_to_read(self, tail: Tail) -> Reading:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._disk, tail.read, self._max_batch, self._max_batch_bytes)
 
     async def _on_disk(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, partial(act, *args, **kwargs))
