@@ -56,6 +56,7 @@ class Payloads:
         self._clock = clock or SystemClock()
         self._stores: dict[bytes, str] = {}
         self._is_unwritable = self._is_away = False
+        self._rests_until_ns = 0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="claims")  # a folder that hangs takes one thread
 
     async def pack(self, entry: Entry, link: RedisLink, claims_key: bytes) -> Packed:
@@ -141,6 +142,13 @@ class Payloads:
         self._is_unwritable = True
 
     async def _on_disk(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises TimeoutError, which is an OSError, when the folder hangs."""
-        async with asyncio.timeout(self._timeout_s):
-            return await asyncio.get_running_loop().run_in_executor(self._disk, lambda: act(*args, **kwargs))
+        """Raises TimeoutError, which is an OSError, when the folder hangs; then it is not asked again for as long, so
+        that a batch waits once and not for each of its events."""
+        if self._clock.monotonic_ns() < self._rests_until_ns:
+            raise TimeoutError
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._disk, lambda: act(*args, **kwargs))
+        except TimeoutError:
+            self._rests_until_ns = self._clock.monotonic_ns() + int(self._timeout_s * 1e9)
+            raise

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from config.clock import SystemClock
 from config.secret import Secret
 from config.settings import Settings
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually_async
 
 SPOOL = b"spool-one-------"
 ABOVE = 1000
@@ -32,7 +34,7 @@ DAY_MS = 86_400_000
 
 
 def payloads_at(folder: Path | None, above: int = ABOVE) -> Payloads:
-    return Payloads(ClaimFolder(folder, "async") if folder else None, above=above)
+    return Payloads(ClaimFolder(folder, "async") if folder else None, above=above, timeout_s=60)
 
 
 @asynccontextmanager
@@ -263,7 +265,9 @@ async def test_the_settings_name_the_folder_and_the_bound(
     redis_url: str, tmp_path: Path, above: int, claimed: int
 ) -> None:
     folder = str(tmp_path / "claims")
-    settings = Settings(redis_url=Secret(redis_url), claim_check_dir=folder, claim_check_bytes=above)
+    settings = Settings(
+        redis_url=Secret(redis_url), claim_check_dir=folder, claim_check_bytes=above, redis_timeout_ms=60_000
+    )
     bus = open_redis(settings)
 
     await bus.append(SPOOL, 1, 0, large(0, 1))
@@ -282,6 +286,51 @@ async def test_a_keeper_with_another_folder_than_the_first_writes_nothing_that_o
         await mistaken.append(b"another-spool---", 1, 0, large(1, 1))
 
     assert len(await read(bus)) == 2
+
+
+class HeldClock:
+    s = 1_000_000
+
+    def now_ms(self) -> int:
+        return self.s * 1000
+
+    def monotonic_ns(self) -> int:
+        return self.s * 10**9
+
+
+async def test_a_folder_that_hangs_holds_up_a_batch_once(
+    bus: RedisStreams, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bus.append(SPOOL, 1, 0, [*large(0, 5), Entry(b"small", b"s")])
+    mark, kept = tmp_path / "claims" / "STORE", tmp_path / "STORE"
+    mark.rename(kept)
+    os.mkfifo(mark)  # to open it waits for a writer
+    payloads = Payloads(ClaimFolder(tmp_path / "claims"), above=ABOVE, timeout_s=0.2, clock=(clock := HeldClock()))
+    other = RedisStreams(RedisLink(Secret(redis_url)), "k", min_idle_ms=100, payloads=payloads)
+    asked: list[object] = []
+    submit = payloads._disk.submit
+
+    def counted(act: Callable[[], object]) -> Future[object]:
+        asked.append(act)
+        return submit(act)
+
+    monkeypatch.setattr(payloads._disk, "submit", counted)
+
+    got = await read(other)
+
+    assert [one.event_id for one in got] == [b"small"]
+    assert len(asked) == 1
+    await bus.ack("db", [one.key for one in got])
+    mark.write_bytes(kept.read_bytes())
+    kept.replace(mark)
+
+    async def all_there() -> bool:
+        clock.s += 1
+        got.extend(await claim(other))
+        return len({one.event_id for one in got}) == 6
+
+    await eventually_async(all_there)
+    await other.close()
 
 
 async def test_a_dispatcher_without_the_folder_waits(bus: RedisStreams, redis_url: str) -> None:
