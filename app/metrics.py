@@ -119,7 +119,7 @@ def collected(folder: Path, own: Metrics | None, worker: str) -> Snapshot:
             continue
         try:
             snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             continue  # gone or foreign: a scrape never fails for it
         _add(total, snapshot, is_alive=_is_alive(snapshot.pid))
     return total

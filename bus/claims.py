@@ -46,7 +46,7 @@ class Claim(Struct, frozen=True, array_like=True):
         """Raises ClaimLost for what is no reference of this program."""
         try:
             claim = msgspec.msgpack.decode(reference, type=cls)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ClaimLost(f"the reference cannot be read: {error}") from error
         if not _KEY.fullmatch(claim.key):
             raise ClaimLost("the reference names no claim")

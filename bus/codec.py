@@ -19,7 +19,7 @@ def decode_finished(payload: bytes) -> ExchangeFinished:
     """Raises Undecodable."""
     try:
         return _finished.decode(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Undecodable(f"no event: {error}") from error
 
 
@@ -27,5 +27,5 @@ def decode_began(payload: bytes) -> ExchangeBegan:
     """Raises Undecodable."""
     try:
         return _began.decode(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Undecodable(f"no begin: {error}") from error

@@ -1,12 +1,13 @@
 """The folder of large payloads: whole files or none, for its owner's eyes only, and gone by age alone."""
 
-import os
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bus.claims import Claim, ClaimFolder
 from bus.errors import ClaimAway, ClaimLost
@@ -132,9 +133,11 @@ def test_a_reference_cannot_lead_out_of_the_folder(folder: ClaimFolder, path: st
         Claim.decode(reference)
 
 
-def test_what_is_no_reference_is_lost() -> None:
+@given(st.binary() | st.binary(min_size=1).map(lambda text: b"\x93" + bytes([0xA0 | len(text) % 32]) + text))
+@example(b"\x93\xa1\xff\x00\xa0")
+def test_what_is_no_reference_is_lost(reference: bytes) -> None:
     with pytest.raises(ClaimLost):
-        Claim.decode(os.urandom(20))
+        Claim.decode(reference)
 
 
 def test_of_several_who_make_it_at_once_all_get_the_same(tmp_path: Path) -> None:
