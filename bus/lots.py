@@ -14,6 +14,8 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from bus.bus import BusStats
+
 
 class Parked(Struct, frozen=True):
     """An event of a parking lot, on its way back; an empty payload is one that damage took."""
@@ -61,6 +63,10 @@ class Lots(Protocol):
 
         Nothing is given back when `place.next` is beyond the marks: the bus has lost some, which are to come again.
         """
+        ...
+
+    async def stats(self) -> BusStats:
+        """The Bus's own: whether anybody delivers to a group shows there."""
         ...
 
     async def end_lot(self, group: str, lot: bytes) -> None:

@@ -6,6 +6,7 @@ XREADGROUP / XCLAIM ──► taken ──► payload opened ──► handed on
                           └─ more bytes than were asked for: back, as if not handed out
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -205,6 +206,12 @@ class RedisGroups:
         await self._run("create", [self._stream, self._keys.producers, self._keys.counters], list(self._groups))
         await self._history.learn()
 
+    async def _create_lanes(self) -> None:
+        """What is owed for replays that a server has lost could otherwise never be settled."""
+        for group in self._groups:
+            with contextlib.suppress(ResponseError):  # it is there
+                await self._link.call("XGROUP", "CREATE", self._keys.again(group), group, "0", "MKSTREAM")
+
     def _count(self, max_entries: int, max_bytes: int) -> int:
         """Entries that will be about so large, by those of late."""
         return max(1, min(max_entries, max_bytes // self._entry_bytes))
@@ -221,6 +228,7 @@ class RedisGroups:
         except ResponseError as error:
             if "NOGROUP" in str(error):
                 await self._create()
+                await self._create_lanes()
                 raise BusUnavailable("a consumer group was gone; it has been made again") from error
             raise BusUnavailable(f"Redis refuses {name}: {error}") from error
 

@@ -5,6 +5,8 @@ events go to a lot on disk, in order, and off the bus; when it answers again the
      ▲                      │
      └── unpark ────────────┘  one as a probe while the breaker is open, then as fast as the rate allows
          into the group's own lane: from there it is delivered, tried again and buried like any event
+
+Where another dispatcher delivers, the backend is not away: then everything is left, and given back, to that one.
 """
 
 import asyncio
@@ -30,6 +32,7 @@ _LANE_BATCHES: Final = (
     4  # given back and not settled, at most: bounds the bus's memory, and one that fails stops nobody
 )
 _BURST_S: Final = 0.2  # of the rate, at once
+_LOOK_S: Final = 1.0  # at others' deliveries; four times at least before events are parked
 _SOON_MS: Final = 20  # while events come back: how long a look for new ones may wait
 _NEVER: Final = float("inf")
 
@@ -53,17 +56,21 @@ class Parking:
     ) -> None:
         self._feed, self._group, self._consumer = feed, group, consumer
         self._pace, self._breaker, self._stop, self._tally = pace, breaker, stop, tally
+        self._bus = ground.bus if ground else None
         self._lots = OwnLots(ground, group) if ground else None
         self._after_s = ground.after_ms / 1000 if ground and ground.after_ms else _NEVER
         self._rate = ground.rate if ground else 0
         self._open_since: float | None = None
-        self._adopt_at = self._free_at = 0.0
+        self._others_at: float | None = None
+        """When another dispatcher was last seen to deliver, since the breaker opened."""
+        self._delivered: int | None = None
+        self._adopt_at = self._look_at = self._free_at = 0.0
         self._is_coming_back = False
 
     @property
     def is_on(self) -> bool:
         """Whether new events are parked, or wait until what was parked is handed out."""
-        return self._parks or self._is_coming_back
+        return self._parks or (self._is_coming_back and not self._others_deliver)
 
     async def tend(self) -> None:
         """Between two deliveries: parks what is new, gives back what may come, ends lots that are empty."""
@@ -72,7 +79,7 @@ class Parking:
         if time.monotonic() >= self._adopt_at:  # as soon as a dead dispatcher's leases may be claimed, so may its lots
             await self._lots.adopt()
             self._adopt_at = time.monotonic() + self._pace.min_idle_ms / 1000
-        self._watch()
+        await self._watch()
         if self._lots or self._parks:
             await self._lots.hand_over()
             if self._parks:
@@ -97,7 +104,7 @@ class Parking:
         until = time.monotonic() + delay_ms / 1000
         try:
             while not self._stop.is_set() and (left_ms := int((until - time.monotonic()) * 1000)) > 0:
-                self._watch()
+                await self._watch()
                 if self._parks:
                     if not is_opened and await self._has_room():
                         await self._park_due(with_probe=False)
@@ -114,13 +121,29 @@ class Parking:
 
     @property
     def _parks(self) -> bool:
-        return self._lots is not None and (self._due_in_s() <= 0 or self._lots.left > 0)
+        if self._lots is None or self._others_deliver:
+            return False
+        return self._due_in_s() <= 0 or self._lots.left > 0
 
-    def _watch(self) -> None:
-        if not self._breaker.is_open:
-            self._open_since = None
-        elif self._open_since is None:
-            self._open_since = time.monotonic()
+    @property
+    def _others_deliver(self) -> bool:
+        return self._others_at is not None and time.monotonic() - self._others_at < self._after_s
+
+    async def _watch(self) -> None:
+        """Since when nobody has delivered."""
+        if not self._breaker.is_open or self._bus is None:
+            self._open_since = self._others_at = self._delivered = None
+            return
+        now = time.monotonic()
+        if self._open_since is None:
+            self._open_since = now
+        if now >= self._look_at:
+            self._look_at = now + min(_LOOK_S, self._after_s / 4)
+            groups = (await self._bus.stats()).groups
+            delivered = sum(group.delivered for group in groups if group.name == self._group)
+            if self._delivered is not None and delivered > self._delivered:
+                self._others_at = self._open_since = now
+            self._delivered = delivered
 
     def _due_in_s(self) -> float:
         """Until the breaker has been open for so long that events are parked."""
@@ -184,7 +207,7 @@ class Parking:
         """What the rate allows; what was not used up in quiet times is not made up for."""
         self._free_at = max(self._free_at, time.monotonic() - _BURST_S)
         in_time = int((time.monotonic() - self._free_at) * self._rate)
-        is_away, batch = self._breaker.is_open, self._pace.batch_size
+        is_away, batch = self._breaker.is_open and not self._others_deliver, self._pace.batch_size
         came = await lots.give_back(min(in_time, 1 if is_away else batch), room=1 if is_away else _LANE_BATCHES * batch)
         self._free_at += came / self._rate
         self._is_coming_back = self._is_coming_back or came > 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bus.bus import Delivery, Entry, GroupStats
+from bus.errors import BusUnavailable
 from bus.lots import LotMarks, LotPlace, Parked
 from bus.redis_link import RedisLink
 from bus.redis_streams import RedisStreams
@@ -168,6 +169,20 @@ async def test_a_bus_that_has_lost_the_lot_gets_again_what_is_not_settled(bus: S
 
     assert (told, came.returned, back) == (LotMarks(6, 2, 2), 6, event_ids(2, 3, 4, 5))
     assert (found.parked, found.pending, found.earlier) == (0, 4, -4)
+
+
+async def test_what_is_owed_for_one_that_came_back_is_settled_though_the_server_has_lost_it(redis_url: str) -> None:
+    bus = RedisStreams(RedisLink(Secret(redis_url)), "lots", min_idle_ms=50)
+    await bus.ensure_groups(["db"])
+    events = await parked(bus, 1)
+    await bus.unpark("db", LOT, LotPlace(1), events, room=1)
+    (one,) = await claimed(bus)
+    await bus._link.call("FLUSHALL")
+
+    with pytest.raises(BusUnavailable):
+        await bus.retry_in("db", "c1", [one.key], 10)
+    await bus.retry_in("db", "c1", [one.key], 10)
+    await bus.close()
 
 
 async def test_a_parked_letter_can_be_replayed_and_a_lot_be_forgotten(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from config.settings import Settings
 from dispatcher.backends.base import BackendUnavailable, Delivered, Ok, Outcome, Permanent, Retry
 from dispatcher.lots import Ground
 from dispatcher.settle import Backoff
-from dispatcher.worker import Pace
+from dispatcher.worker import Pace, Worker
 from tests.dispatcher.scripted import ScriptedBackend, at_work, feed, group_of, make_event
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually_async
@@ -319,6 +319,30 @@ async def test_a_backend_that_cannot_even_be_opened_pins_nothing(tmp_path: Path,
 
     assert (len(left_by_the_dead), entries) == (5, 0)
     assert len(backend.taken) == 100
+
+
+async def test_one_that_cannot_reach_the_backend_leaves_all_to_another_that_can(
+    tmp_path: Path, redis: RedisStreams
+) -> None:
+    cut_off, well = Away(), Away()
+    here = ground(redis, tmp_path, after_ms=200)
+
+    async with at_work(cut_off, redis, PACE, here) as one:
+        await fed(redis, range(100))
+        await eventually_async(lambda: all_parked_but(redis, 2))
+        well.is_away = False
+        stop = asyncio.Event()
+        other = asyncio.create_task(Worker(well, redis, "consumer-2", PACE, stop).run())
+        for number in range(100, 130):  # it sees that somebody delivers
+            await fed(redis, [number])
+            await eventually_async(lambda: asyncio.sleep(0, len(well.taken) > number - 100))  # noqa: B023
+        await eventually_async(lambda: delivered(redis, 130))
+        state = one.state()
+        stop.set()
+        await other
+
+    assert (state.breaker, state.parked) == ("open", 0)
+    assert (sorted(well.taken), cut_off.taken) == (sorted(f"request-{n}" for n in range(130)), [])
 
 
 async def test_one_event_that_never_succeeds_does_not_hold_up_what_was_parked(tmp_path: Path, log: SqliteLog) -> None:
