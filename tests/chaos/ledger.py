@@ -35,30 +35,37 @@ class Ledger(Struct, frozen=True, kw_only=True):
     """Letters; replayed ones are open again."""
     purged: dict[str, int] = {}
     earlier: dict[str, int] = {}
-    """Gone before the group was made; below 0: handed out again to a group that had been lost."""
+    """Gone before the group was made; below 0: handed out again to a group that had been lost, or
+    both parked and on the bus."""
+    parked: dict[str, int] = {}
+    """In parking lots on disk: open as well."""
+    lost_parked: dict[str, int] = {}
+    """Taken by damage of a parking lot."""
     damage: tuple[str, ...] = ()
     forgets: bool = False
     """The bus has lost its counters on the way: only what is still open, and what is left, can be judged."""
 
     @property
     def admitted(self) -> int:
-        return self.lost + sum(self.dropped.values())
+        return self.lost + sum(self.lost_parked.values()) + sum(self.dropped.values())
 
     def problems(self) -> Iterator[str]:
         if self.spools_left:
             yield f"{self.spools_left} spools are left"
         if self.forgets:
             yield from (f"{backend} has {count} events open" for backend, count in self.open.items() if count)
+            yield from (f"{backend} has {count} events parked" for backend, count in self.parked.items() if count > 0)
             return
         if self.recorded - self.lost != self.appended:
             yield f"ledger: {self.recorded} recorded - {self.lost} lost != {self.appended} in the bus"
         for backend, delivered in self.delivered.items():
             dead, pending = len(self.dead.get(backend, ())), self.open[backend]
-            purged, earlier = self.purged.get(backend, 0), self.earlier.get(backend, 0)
-            if pending or delivered + dead + purged + earlier != self.appended:
+            gone = self.purged.get(backend, 0) + self.earlier.get(backend, 0) + self.lost_parked.get(backend, 0)
+            parked = self.parked.get(backend, 0)
+            if pending or parked or delivered + dead + gone != self.appended:
                 yield (
                     f"ledger of {backend}: {self.appended} in the bus != {delivered} delivered + {dead} dead "
-                    f"+ {purged} purged + {earlier} earlier ({pending} pending)"
+                    f"+ {gone} purged, earlier or lost ({pending} pending, {parked} parked)"
                 )
         yield from self.damage
 
@@ -69,7 +76,7 @@ def read_embedded(data: Path) -> Ledger:
     with closing(sqlite3.connect(f"file:{data / 'bus.db'}?mode=ro", uri=True)) as log:
         (said,) = log.execute("PRAGMA quick_check").fetchone()
         (last_seq,) = log.execute("SELECT last_seq FROM log").fetchone()
-        groups = log.execute("SELECT name, next_seq, delivered, purged, earlier FROM groups").fetchall()
+        groups = log.execute("SELECT name, next_seq, delivered, purged, earlier, parked, lost FROM groups").fetchall()
         leases = dict(log.execute("SELECT grp, COUNT(*) FROM leases GROUP BY grp").fetchall())
         (orphans,) = log.execute(_RETURNED_TO_NOBODY).fetchone()
         dead: dict[str, set[str]] = {group[0]: set() for group in groups}
@@ -84,10 +91,12 @@ def read_embedded(data: Path) -> Ledger:
         interrupted=totals.interrupted,
         spools_left=len(spools(data / "spool")),
         open={name: last_seq - next_seq + 1 + leases.get(name, 0) for name, next_seq, *_ in groups},
-        delivered={name: delivered for name, _, delivered, _, _ in groups},
+        delivered={name: delivered for name, _, delivered, *_ in groups},
         dead=dead,
-        purged={name: purged for name, _, _, purged, _ in groups},
-        earlier={name: earlier for name, _, _, _, earlier in groups},
+        purged={name: purged for name, _, _, purged, *_ in groups},
+        earlier={name: earlier for name, _, _, _, earlier, *_ in groups},
+        parked={name: parked for name, *_, parked, _ in groups},
+        lost_parked={name: lost for name, *_, lost in groups},
         damage=tuple(_damage(said, orphans)),
     )
 
@@ -121,6 +130,8 @@ def read_redis(data: Path, client: Any, key: str, *, forgets: bool) -> Ledger:
         dead=dead,
         purged={name: counters.get(f"purged:{name}", 0) for name in groups},
         earlier={name: counters.get(f"earlier:{name}", 0) for name in groups},
+        parked={name: counters.get(f"parked:{name}", 0) for name in groups},
+        lost_parked={name: counters.get(f"lost:{name}", 0) for name in groups},
         forgets=forgets,
     )
 

@@ -189,6 +189,10 @@ class Stage:
         """Whether the dispatcher has given up delivering to it for the moment."""
         return any(known.name == backend and known.state == "waiting" for known in self.looked().backends)
 
+    def parked(self, backend: str) -> int:
+        """Events in its parking lots."""
+        return sum(group.parked for group in self.looked().bus.groups if group.name == backend)
+
     def call(self, **more: Any) -> int:
         """The status of one more call; 0 when no whole reply came."""
         return self._ask(**more)[0]

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from random import Random
 
 from tests.chaos.fault import kind
-from tests.chaos.processes import freeze
+from tests.chaos.processes import freeze, kill
 from tests.chaos.sink import MODE, POISON
 from tests.chaos.stage import Stage
+from tests.support.waiting import eventually
 
 _TIMEOUT_MS = 1_000  # as in shapes.TWENTIETH
 
@@ -29,6 +30,31 @@ def kill_sink(stage: Stage, dice: Random) -> Iterator[None]:
     stage.call_and_find("file", "database")
     yield
     stage.sink.again()
+
+
+@kind("embedded", "redis", lasts_s=(3.0, 8.0), alone=True)
+def sink_is_away_for_long(stage: Stage, dice: Random) -> Iterator[None]:
+    """What it is owed is parked on disk, so that the bus does not grow, and comes back when it is there again."""
+    stage.sink.kill()
+    try:
+        yield
+        eventually(lambda: stage.parked("webhook") > 0)
+    finally:
+        stage.sink.again()
+    eventually(lambda: stage.parked("webhook") == 0)
+
+
+@kind("embedded", "redis", lasts_s=(1.0, 4.0), alone=True)
+def kill_dispatcher_that_has_parked(stage: Stage, dice: Random) -> Iterator[None]:
+    """Who comes after it finds what it parked."""
+    stage.sink.kill()
+    try:
+        eventually(lambda: stage.parked("webhook") > 0)
+        kill(stage.pid("dispatcher" if stage.redis else "keeper"))
+        yield
+    finally:
+        stage.sink.again()
+    eventually(lambda: stage.parked("webhook") == 0)
 
 
 @kind(lasts_s=(0.5, 2.5))
