@@ -248,9 +248,7 @@ async def test_what_somebody_takes_by_hand_is_missing_in_the_ledger(redis_url: s
         assert account.missing >= 2
 
 
-async def test_the_first_append_follows_the_servers_return(
-    tmp_path: Path, own_redis: RedisServer
-) -> None:
+async def test_the_first_append_follows_the_servers_return(tmp_path: Path, own_redis: RedisServer) -> None:
     settings = Settings(data_dir=str(tmp_path), redis_url=Secret(own_redis.url))
     spool = open_spool(paths.spool_root(settings))
     async with bus_at(own_redis.url) as bus, asyncio.TaskGroup() as tasks:
