@@ -1,6 +1,6 @@
 # The front door. `make` alone prints what there is. uv does the work; it is bootstrapped into .tools.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint bench chaos lock clean
+.PHONY: help setup run test test-fast lint bench bench-quick bench-peers chaos lock clean
 
 PYTHON ?= python3
 MINUTES ?= 60
@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## print the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/.installed ## create .venv from the locked requirements
 
@@ -31,8 +31,19 @@ lint: .venv/.dev ## ruff and the strict type checker
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-bench: .venv/.dev ## measure on this machine: overhead, streams, memory
+bench: .venv/.dev ## measure on this machine, against nginx, LiteLLM and Portkey where they are installed
 	.venv/bin/python -m tests.bench $(BENCH_ARGS)
+
+bench-quick: .venv/.dev ## the same in under two minutes: fewer cases, wider noise, nothing published
+	@mkdir -p .tools/bench
+	.venv/bin/python -m tests.bench --quick --out .tools/bench/quick.md $(BENCH_ARGS)
+
+bench-peers: $(UV) ## fetch LiteLLM and Portkey into .tools/bench, for bench to compare with
+	@test -x .tools/bench/litellm/bin/python || $(UV) venv -q --python $(PYTHON) .tools/bench/litellm
+	$(UV) pip install -q --python .tools/bench/litellm/bin/python 'litellm[proxy]==1.106.2'
+	@if command -v npm >/dev/null; then \
+	  npm install --prefix .tools/bench/portkey --no-audit --no-fund --loglevel error @portkey-ai/gateway@1.15.2; \
+	else echo "no npm on this machine: bench will do without Portkey"; fi
 
 chaos: .venv/.dev ## break a running system for MINUTES=60 (BUS=embedded or redis, SEED=1), with a report
 	.venv/bin/python -m tests.chaos --minutes $(MINUTES) --bus $(BUS) --seed $(SEED) --report tests/chaos/reports/$(BUS)-seed-$(SEED) $(CHAOS_ARGS)

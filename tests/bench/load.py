@@ -14,34 +14,49 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+CHAT: Final = "/v1/chat/completions"
 _STAMP: Final = re.compile(rb"@(\d{19})")
 _END: Final = b"0\r\n\r\n"
 _PIECE: Final = bytes(256 * 1024)
+_LENGTH: Final = re.compile(rb"content-length: *", re.IGNORECASE)
 
 
 class Job(Struct, forbid_unknown_fields=True):
     kind: str
-    """json, streams, upload or download."""
+    """json, burst, streams, upload or download."""
     port: int
     token: str = ""
+    headers: tuple[str, ...] = ()
+    """More of them, as lines."""
+    target: str = CHAT
+    model: str = "gpt-4.1"
+    status: int = 200
+    """Any other answer is an error."""
     concurrency: int = 1
     seconds: float = 1.0
+    """Of json and burst."""
+    longest_s: float = 60.0
+    """After this, streams are left as they are."""
     events: int = 0
     gap_ms: float = 0
     spread: bool = True
-    size: int = 0
+    size: int = 1024
+    """Bytes of the body."""
 
 
 class Told(Struct, frozen=True):
     """What came of a job. Latencies are microseconds: of answers, or of every chunk of the streams."""
 
     count: int
+    """Answers; of streams, chunks; of a body, bytes."""
     seconds: float
     p50_us: float = 0.0
     p99_us: float = 0.0
     first_p50_us: float = 0.0
     """Until a stream's first byte."""
     errors: int = 0
+    error: str = ""
+    """How the first of them begins."""
 
 
 class Seen:
@@ -51,16 +66,23 @@ class Seen:
         self.began = time.monotonic()
         self.latencies_us: list[float] = []
         self.first_us: list[float] = []
+        self.events = 0
         self.errors = 0
+        self.error = ""
+
+    def refused(self, answer: bytes) -> None:
+        self.errors += 1
+        self.error = self.error or answer[:300].decode("latin-1")
 
     def told(self) -> Told:
         return Told(
-            count=len(self.latencies_us),
+            count=self.events or len(self.latencies_us),
             seconds=time.monotonic() - self.began,
             p50_us=_quantile(self.latencies_us, 0.5),
             p99_us=_quantile(self.latencies_us, 0.99),
             first_p50_us=_quantile(self.first_us, 0.5),
             errors=self.errors,
+            error=self.error,
         )
 
 
@@ -76,14 +98,27 @@ def head(job: Job, method: str, target: str, length: int) -> bytes:
         f"authorization: Bearer {job.token}",
         "content-type: application/json",
         f"content-length: {length}",
+        *job.headers,
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def chat_body() -> bytes:
-    call: dict[str, Any] = {"model": "gpt-4.1", "messages": [{"role": "user", "content": ""}]}
-    call["messages"][0]["content"] = "y" * (1024 - len(msgspec.json.encode(call)))
-    return msgspec.json.encode(call)
+def asked(job: Job) -> str:
+    """What the mock is to do, as its query has it."""
+    if job.kind == "burst":
+        return f"events={job.events}&burst=1"
+    return f"events={job.events}&gap_ms={job.gap_ms}" + ("&spread=1" if job.spread else "") if job.events else ""
+
+
+def chat(job: Job) -> bytes:
+    """The whole request for a completion."""
+    call: dict[str, Any] = {"model": job.model, "messages": [{"role": "user", "content": ""}]}
+    if job.events:
+        call["stream"] = True
+    call["messages"][0]["content"] = "y" * (job.size - len(msgspec.json.encode(call)))
+    body = msgspec.json.encode(call)
+    target = f"{job.target}?{asked(job)}" if job.events else job.target
+    return head(job, "POST", target, len(body)) + body
 
 
 class _Client(asyncio.Protocol):
@@ -96,10 +131,13 @@ class _Client(asyncio.Protocol):
 class Asker(_Client):
     """One connection that asks again as soon as it has been answered."""
 
-    def __init__(self, request: bytes, until: float, seen: Seen) -> None:
+    def __init__(self, request: bytes, job: Job, until: float, seen: Seen) -> None:
         self._request, self._until, self._seen = request, until, seen
+        self._good = b"HTTP/1.1 %d" % job.status
+        self._has_events = job.events > 0
         self._buffer = b""
-        self._missing: int | None = None
+        self._named = b""
+        """How this server writes Content-Length; looked for once."""
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,24 +150,36 @@ class Asker(_Client):
             self.done.set_result(None)
 
     def data_received(self, piece: bytes) -> None:
-        self._buffer += piece
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
+        if self._buffer:
+            piece = self._buffer + piece
+        if not self._is_whole(piece):
+            self._buffer = piece
             return
-        start = self._buffer.find(b"content-length: ", 0, end) + 16
-        length = int(self._buffer[start : self._buffer.find(b"\r\n", start)])
-        if len(self._buffer) < end + 4 + length:
-            return
-        if self._buffer.startswith(b"HTTP/1.1 200"):
-            self._seen.latencies_us.append((time.perf_counter_ns() - self._asked) / 1000)
-        else:
-            self._seen.errors += 1
         self._buffer = b""
+        if piece.startswith(self._good):
+            self._seen.latencies_us.append((time.perf_counter_ns() - self._asked) / 1000)
+            if self._has_events:
+                self._seen.events += piece.count(b"@")
+        else:
+            self._seen.refused(piece)
         if time.monotonic() < self._until:
             self._ask()
         else:
             self.done.set_result(None)
             self.transport.close()
+
+    def _is_whole(self, answer: bytes) -> bool:
+        end = answer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        start = answer.find(self._named, 0, end) if self._named else -1
+        if start < 0:
+            found = _LENGTH.search(answer, 0, end)
+            if found is None:
+                return answer.endswith(_END)
+            self._named, start = found[0], found.start()
+        start += len(self._named)
+        return len(answer) >= end + 4 + int(answer[start : answer.find(b"\r", start)])
 
     def _ask(self) -> None:
         self._asked = time.perf_counter_ns()
@@ -161,32 +211,35 @@ class Listener(_Client):
             self._is_begun = True
             self._seen.first_us.append((time.perf_counter_ns() - self._asked) / 1000)
             if not piece.startswith(b"HTTP/1.1 200"):
-                self._seen.errors += 1
+                self._seen.refused(piece)
         text, last = self._tail + piece, 0
         for stamp in _STAMP.finditer(text):
             self._seen.latencies_us.append((now - int(stamp[1])) / 1000)
             last = stamp.end()
         self._tail = text[max(last, len(text) - 20) :]
         if text.endswith(_END):
+            self.leave()
+
+    def leave(self) -> None:
+        if not self.done.done():
             self.done.set_result(None)
             self.transport.close()
 
 
-async def ask_json(job: Job) -> Told:
-    seen, body = Seen(), chat_body()
-    request = head(job, "POST", "/v1/chat/completions", len(body)) + body
+async def ask(job: Job) -> Told:
+    seen, request = Seen(), chat(job)
     until = seen.began + job.seconds
-    askers = [await _connect(job, lambda: Asker(request, until, seen)) for _ in range(job.concurrency)]
+    askers = [await _connect(job, lambda: Asker(request, job, until, seen)) for _ in range(job.concurrency)]
     await asyncio.gather(*(a.done for a in askers))
     return seen.told()
 
 
 async def listen(job: Job) -> Told:
-    seen, body = Seen(), chat_body()
-    target = f"/v1/chat/completions?events={job.events}&gap_ms={job.gap_ms}" + ("&spread=1" if job.spread else "")
-    request = head(job, "POST", target, len(body)) + body
+    seen, request = Seen(), chat(job)
     listeners = [await _connect(job, lambda: Listener(request, seen)) for _ in range(job.concurrency)]
-    await asyncio.gather(*(one.done for one in listeners))
+    await asyncio.wait([one.done for one in listeners], timeout=job.longest_s)
+    for one in listeners:
+        one.leave()
     return seen.told()
 
 
@@ -222,7 +275,7 @@ async def _connect(job: Job, factory: Any) -> Any:
     return protocol
 
 
-KINDS: Final = {"json": ask_json, "streams": listen, "upload": upload, "download": download}
+KINDS: Final = {"json": ask, "burst": ask, "streams": listen, "upload": upload, "download": download}
 
 
 def main() -> None:

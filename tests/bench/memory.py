@@ -26,6 +26,20 @@ def worker_pid(proxy: Proxy) -> int:
     return max(_children(proxy.process.pid), key=lambda pid: memory_of(pid).rss)
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it started, as far as they live."""
+    try:
+        children = _children(pid)
+    except OSError:
+        return []
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def cpu_of_family(pid: int) -> float:
+    """Seconds so far."""
+    return sum(cpu_seconds(member) for member in family(pid)) if pid else 0.0
+
+
 def memory_of(pid: int) -> Memory:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kib = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines[1:])}

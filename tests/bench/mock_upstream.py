@@ -1,16 +1,21 @@
 """The upstream of the bench, a process of its own: as little work per answer as Python can do.
 
-It speaks enough HTTP/1.1 for our own load generator and for the proxy, and trusts both. The query says what to do:
+`python -m tests.bench.mock_upstream [server.pem]` prints its port, and that of TLS when it has a certificate.
+It speaks enough HTTP/1.1 for our own load generator and for what is measured, and trusts both. The query says what to
+do; whoever cannot send one puts it before the path (`/events=50&burst=1/v1/chat/completions`):
     POST /v1/chat/completions                                   1 KiB of JSON
     POST /v1/chat/completions?events=50&gap_ms=10&spread=1      a stream; each event carries the time of its sending
+    POST /v1/chat/completions?events=50&burst=1                 the same events at once, made before
     POST /v1/files[?stall=1]                                    swallows the body (or does not take it), says its size
     GET  /v1/files/f/content?bytes=N                            N bytes as fast as they are taken
     GET  /sent                                                  bytes of content, and events, taken so far
 """
 
 import asyncio
+import functools
 import json
 import random
+import ssl
 import sys
 import time
 from collections.abc import Coroutine
@@ -56,6 +61,20 @@ def _chunk(payload: bytes) -> bytes:
     return b"%x\r\n" % len(payload) + payload + b"\r\n"
 
 
+@functools.cache
+def _burst(events: int) -> bytes:
+    return _STREAM_HEAD + _chunk(_event(0)) * events + _chunk(_STREAM_TAIL) + b"0\r\n\r\n"
+
+
+def _asked(target: str) -> tuple[str, dict[str, str]]:
+    """Path, and what to do."""
+    path, _, query = target.partition("?")
+    first = path.split("/", 2)[1]
+    if "=" in first:
+        path, query = path.removeprefix(f"/{first}"), first
+    return path, dict(parse_qsl(query))
+
+
 class Upstream(asyncio.Protocol):
     sent = 0
 
@@ -96,8 +115,7 @@ class Upstream(asyncio.Protocol):
     def _begin(self, head: bytes, rest: bytes) -> None:
         line, *fields = head.split(b"\r\n")
         headers = dict(f.split(b": ", 1) if b": " in f else f.split(b":", 1) for f in fields)
-        self._path, _, query = line.split(b" ")[1].decode().partition("?")
-        self._query = dict(parse_qsl(query))
+        self._path, self._query = _asked(line.split(b" ")[1].decode())
         self._is_chunked = b"transfer-encoding" in headers
         self._swallowed, self._tail = 0, b""
         self._to_swallow = sys.maxsize if self._is_chunked else int(headers.get(b"content-length", b"0"))
@@ -117,7 +135,9 @@ class Upstream(asyncio.Protocol):
             self._answer()
 
     def _answer(self) -> None:
-        if "events" in self._query:
+        if "burst" in self._query:
+            self._transport.write(_burst(int(self._query["events"])))
+        elif "events" in self._query:
             self._run(self._stream(int(self._query["events"]), float(self._query["gap_ms"]) / 1000))
         elif self._path.endswith("/content"):
             self._run(self._content(int(self._query["bytes"])))
@@ -159,11 +179,17 @@ class Upstream(asyncio.Protocol):
             Upstream.sent += len(piece)
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+async def _serve(certificate: str | None) -> None:
+    loop = asyncio.get_running_loop()
+    contexts: list[ssl.SSLContext | None] = [None]
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+        contexts.append(tls)
+    servers = [await loop.create_server(Upstream, "127.0.0.1", 0, backlog=1024, ssl=context) for context in contexts]
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve(sys.argv[1] if len(sys.argv) > 1 else None))

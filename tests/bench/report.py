@@ -2,178 +2,146 @@
 
 import contextlib
 import os
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec import Struct
+from tests.bench.bars import NOT_HERE, Bar, bars
+from tests.bench.cases import WHOLE
+from tests.bench.figures import Figures
+from tests.bench.held import Held
+from tests.bench.outcome import SATURATED, Outcome, Ratio, Turn
 
-from tests.bench.rounds import GAP_MS, STREAMS, ChunkDelay, Held, JsonLoad, Plan, RecordCost
-
-_PACKAGES = ("granian", "starlette", "uvloop", "aiohttp", "msgspec")
-_NOT_QUIET = ["", "**Others were at work on this machine: the figures are worse than they should be.**"]
-MAX_ADDED_MS = 1.0
-MAX_GROWTH_MIB = 40.0
-
-
-class Figures(Struct, frozen=True):
-    plan: Plan
-    began: datetime
-    took_s: float
-    load_average: float
-    """Of the machine before the run."""
-    delays: list[ChunkDelay]
-    loads: list[JsonLoad]
-    held: list[Held]
-    record: RecordCost
+_NOT_QUIET = "**Others were at work on this machine: the figures are worse than they should be.**"
+_QUIET_LOAD = 0.5
+_METHOD = f"""
+are stopped meanwhile. Figures are medians over the rounds, ratios and added delays are taken within a round; least and
+most of the rounds stand in brackets. All of it is HTTP/1.1 over loopback. *Ours* is one worker as the server starts
+it: SQLite, bodies recorded in full (`os`), a log line per request; keeper, dispatcher and admin run only in the case
+of the whole product. nginx: one worker, keep-alive upstream, one known token, the API key swapped, no log, no record.
+LiteLLM and Portkey are as their registries have them, without databases: they do more with a call than nginx, and
+record less than ours. *Direct* is load and upstream alone, the ceiling of this stand. A chunk's delay is the client's
+clock when it reads it less the upstream's when it wrote it. *Busy* is the part of its core that a contender used:
+below {SATURATED:.0%} the load, or others on that core, held its rate back, and its processor time is compared instead.
+"""
 
 
-class Bar(Struct, frozen=True):
-    what: str
-    wanted: str
-    measured: str
-    is_met: bool
-
-
-def bars(figures: Figures) -> list[Bar]:
-    spread = figures.delays[0]
-    growth = max(h.rss_most - h.rss_before for h in figures.held)
-    return [
-        Bar(
-            f"added latency per chunk, p50, {STREAMS} streams",
-            f"< {MAX_ADDED_MS:g} ms",
-            f"{spread.added_p50:.2f} ms",
-            spread.added_p50 < MAX_ADDED_MS,
-        ),
-        Bar(
-            "growth while large bodies and a long stream pass",
-            f"< {MAX_GROWTH_MIB:g} MiB",
-            f"{growth:.1f} MiB",
-            growth < MAX_GROWTH_MIB,
-        ),
-    ]
-
-
-def as_markdown(figures: Figures) -> str:
+def as_markdown(figures: Figures, chart: str) -> str:
+    """`chart` is the name of the picture beside it."""
     return "\n".join(
         [
             "# Results of `make bench`",
             "",
             *_method(figures),
             "",
-            *_table(
-                ("bar", "wanted", "measured", ""),
-                [(b.what, b.wanted, b.measured, "met" if b.is_met else "**missed**") for b in bars(figures)],
-            ),
+            f"![Rates of all contenders, case by case]({chart})",
             "",
-            f"## Delay of a chunk, {STREAMS} streams at once, an event every {GAP_MS:g} ms in each (ms)",
-            *_table(
-                (
-                    "streams run",
-                    "direct p50",
-                    "p99",
-                    "proxy p50",
-                    "p99",
-                    "added p50",
-                    "p99",
-                    "to first byte",
-                    "CPU us/chunk",
-                    "lost",
-                ),
-                [_delay_row(d) for d in figures.delays],
-            ),
+            "## Bars",
+            *_table(("bar", "wanted", "measured", "noise", ""), [_bar_row(bar) for bar in bars(figures)]),
             "",
-            "## JSON, 1 KiB there and 1 KiB back",
-            *_table(
-                (
-                    "connections",
-                    "direct p50 ms",
-                    "proxy p50 ms",
-                    "p99",
-                    "added p50 ms",
-                    "direct req/s",
-                    "proxy req/s",
-                    "of direct",
-                    "CPU us/req",
-                ),
-                [_load_row(load) for load in figures.loads],
-            ),
+            "A bar counts as missed only beyond what the A/A pair (ours twice, each in processes of its own) was apart",
+            f"in the usual round; {NOT_HERE}.",
             "",
-            "## Recording on and off (`OBSERVABILITY_ENABLED`)",
-            *_table(
-                ("connections", "on req/s", "off req/s", "on : off", "on CPU us/req", "off CPU us/req"),
-                [_recording_row(load) for load in figures.loads],
-            ),
+            *(line for outcome in figures.outcomes for line in _case(outcome)),
+            "## Where the time of an exchange goes (JSON, c=1)",
+            *_table(("stage", "mean us"), [(stage.name, f"{stage.mean_us:,.1f}") for stage in figures.stages]),
+            "",
+            "Each processor is told until it lets the rest proceed; what it does after the reply is in the exchange's",
+            "whole. The rows after the processors lie across them and do not add up.",
             "",
             "## Memory of the worker (MiB, RSS / PSS)",
             *_table(("while passing", "before", "most", "after", "seconds"), [_held_row(h) for h in figures.held]),
             "",
-            "## Cost of a record (`llm_proxy_record_seconds`)",
-            *_table(("events", "mean", "p50 at most", "p99 at most"), [_record_row(figures.record)]),
-            "",
+            *_not_measured(figures),
         ]
     )  # fmt: skip
 
 
 def _method(figures: Figures) -> list[str]:
     plan, cpus = figures.plan, len(os.sched_getaffinity(0))
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    placed = "the proxy on one core, upstream and load on the rest" if cpus > 1 else "everything on one core"
+    placed = "contenders on one core, upstream and load on the rest" if cpus > 1 else "everything on one core"
     return [
-        f"{figures.began:%Y-%m-%d %H:%M} UTC; Python {platform.python_version()}, {versions}; {cpus} cores, {placed};",
+        f"{figures.began:%Y-%m-%d %H:%M} UTC; {', '.join(figures.versions)}; {cpus} cores, {placed};",
         f"load average before the run {figures.load_average:.1f}; the run took {figures.took_s:.0f} s.",
         "",
-        "One worker as the server starts it, SQLite, bodies recorded in full, a log line per request; without keeper",
-        "and admin. Plain HTTP over loopback. Upstream, proxy and load generator are processes of their own. Direct",
-        f"and proxied rounds alternate within the run ({plan.rounds} of each; JSON {plan.seconds:g} s a round, streams",
-        f"{plan.events} events each); a figure is the median over rounds, an added one the median of the differences",
-        "within a round. A chunk's delay is the client's clock when it reads it less the upstream's when it wrote it",
-        "(one monotonic clock). The upstream's timer wakes once a millisecond, so events that fall into the same one",
-        "leave together. Read the ratios, not the absolute figures.",
-        *(_NOT_QUIET if figures.load_average > 0.5 else []),
+        *([_NOT_QUIET, ""] if figures.load_average > _QUIET_LOAD else []),
+        f"Every contender has a turn in each of {plan.rounds} rounds ({plan.seconds:g} s, paced streams 1 s); the rest",
+        *_METHOD.strip().splitlines(),
         *_priority(),
     ]  # fmt: skip
 
 
-def _priority() -> list[str]:
+def _priority() -> Iterator[str]:
     """Whoever raises the run above its neighbours, as one does on a shared machine, is to say so."""
     with contextlib.suppress(OSError, IndexError):
         raised = int(Path("/proc/self/autogroup").read_text().split()[-1])
-        return [f"The run's session had scheduler priority {raised} over theirs."] if raised else []
-    return []
+        if raised:
+            yield f"The run's session had scheduler priority {raised} over theirs."
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]
+def _case(outcome: Outcome) -> Iterator[str]:
+    case = outcome.case
+    if case.name == WHOLE.name:
+        note = "Processor time is that of all processes until every event is delivered. Redis is on the other core."
+    elif case.kind == "streams":
+        offered = case.concurrency * 1000 / case.gap_ms
+        note = f"{offered:,.0f} chunks/s offered, each stream at its own time; delays and processor time are a chunk's."
+    elif "nginx" in outcome.turns and outcome.is_held_back("nginx"):
+        note = "The load held nginx back: ratios to it are those of processor time."
+    else:
+        note = ""
+    head = ("contender", case.unit, "p50 ms", "p99 ms", "CPU us", "busy", "of nginx", "ours : it")
+    yield from (f"## {case.name}", *([note, ""] if note else []))
+    yield from _table(head, [_row(outcome, name) for name in outcome.turns])
+    if (noise := outcome.noise()) is not None:
+        yield from ("", f"Noise of the A/A pair: {noise:.0%}.")
+    if outcome.cannot:
+        yield from ("", f"Not here: {'; '.join(f'{name} ({why})' for name, why in outcome.cannot.items())}.")
+    yield ""
 
 
-def _delay_row(d: ChunkDelay) -> tuple[str, ...]:
-    times = (d.direct_p50, d.direct_p99, d.proxy_p50, d.proxy_p99, d.added_p50, d.added_p99, d.first_p50)
-    return (d.name, *(f"{t:.2f}" for t in times), f"{d.cpu_us:.0f}", str(d.lost))
+def _row(outcome: Outcome, name: str) -> tuple[str, ...]:
+    def median(what: str) -> float:
+        return outcome.median(name, lambda turn: float(getattr(turn, what)))
 
-
-def _load_row(load: JsonLoad) -> tuple[str, ...]:
-    times = (load.direct_p50_ms, load.proxy_p50_ms, load.proxy_p99_ms, load.added_p50_ms)
+    lost = sum(turn.lost for turn in outcome.turns[name])
     return (
-        str(load.concurrency),
-        *(f"{t:.2f}" for t in times),
-        f"{load.direct_rps:,.0f}",
-        f"{load.proxy_rps:,.0f}",
-        f"{load.proxy_rps / load.direct_rps:.2f}",
-        f"{load.cpu_us:.0f}",
+        name + (f" ({lost:,} chunks late)" if lost else ""),
+        f"{median('rate'):,.0f}",
+        f"{median('p50_us') / 1000:.2f}",
+        f"{median('p99_us') / 1000:.2f}",
+        f"{median('cpu_us'):,.1f}" if median("cpu_us") else "",
+        f"{median('busy'):.2f}" if median("cpu_us") else "",
+        _ratio(outcome.of_the_limit(name)) if name not in ("direct", "nginx") and not _is_paced(outcome) else "",
+        _ratio(_ours_to(outcome, name)),
     )
 
 
-def _recording_row(load: JsonLoad) -> tuple[str, ...]:
-    return (
-        str(load.concurrency),
-        f"{load.proxy_rps:,.0f}",
-        f"{load.unrecorded_rps:,.0f}",
-        f"{load.recording_ratio:.2f}",
-        f"{load.cpu_us:.0f}",
-        f"{load.unrecorded_cpu_us:.0f}",
-    )
+def _is_paced(outcome: Outcome) -> bool:
+    return outcome.case.kind == "streams"
+
+
+def _ours_to(outcome: Outcome, name: str) -> Ratio | None:
+    if name in ("direct", "nginx", "ours"):
+        return None
+    if _is_paced(outcome):
+        return outcome.ratio(name, "ours", _cpu)
+    return outcome.ratio("ours", name)
+
+
+def _cpu(turn: Turn) -> float:
+    return turn.cpu_us
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return ""
+    digits = 1 if ratio.median >= 10 else 2 if ratio.median >= 0.1 else 3
+    return f"{ratio.median:.{digits}f} ({ratio.least:.{digits}f} to {ratio.most:.{digits}f})"
+
+
+def _bar_row(bar: Bar) -> tuple[str, ...]:
+    measured = "" if bar.measured is None else f"{bar.measured:.3g}{bar.unit}"
+    return (bar.what, bar.wanted, measured, f"{bar.noise:.0%}" if bar.noise else "", bar.verdict)
 
 
 def _held_row(h: Held) -> tuple[str, ...]:
@@ -181,9 +149,10 @@ def _held_row(h: Held) -> tuple[str, ...]:
     return (h.name, *(f"{rss:.1f} / {pss:.1f}" for rss, pss in pairs), f"{h.seconds:.1f}")
 
 
-def _record_row(r: RecordCost) -> tuple[str, ...]:
-    return (f"{r.count:,}", f"{r.mean_us:.1f} us", f"{r.p50_at_most_us:.0f} us", f"{r.p99_at_most_us:.0f} us")
+def _not_measured(figures: Figures) -> list[str]:
+    missing = [f"{name} ({why})" for name, why in figures.absent.items()]
+    return ["## Not measured", f"{'; '.join(missing)}.", ""] if missing else []
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]

@@ -6,22 +6,31 @@ of one proxy worker on one core. Children inherit the cores of whoever starts th
 
 import contextlib
 import os
-import re
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
 
-import httpx
 import msgspec
 
 from tests.bench.load import Job, Told
-from tests.bench.memory import cpu_seconds
+from tests.support.certificates import server_tls
 from tests.support.proxy import ROOT, Proxy, _seed, free_port
 from tests.support.upstream import Upstream
 from tests.support.waiting import eventually
 
-_JOB_TIMEOUT_S = 60
+TLS_HOST: Final = "localhost"
+"""A name, because nginx compares certificates with no address."""
+_JOB_TIMEOUT_S: Final = 60
+
+
+class LoadFailed(Exception):
+    """The load generator broke off, or found answers that are none."""
 
 
 def cores() -> tuple[set[int], set[int]]:
@@ -40,33 +49,51 @@ def on_cores(wanted: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@dataclass
+class Mock(Upstream):
+    """The fast upstream, known by its ports. Whom its certificate needs trusted lies in `folder/trusted.pem`."""
+
+    tls_port: int = 0
+    folder: Path = Path()
+
+    @property
+    def tls_url(self) -> str:
+        return f"https://{TLS_HOST}:{self.tls_port}"
+
+
 @contextlib.contextmanager
-def running_mock() -> Iterator[Upstream]:
-    """The fast upstream, known by its port."""
-    with on_cores(cores()[1]):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.mock_upstream"], cwd=ROOT, stdout=subprocess.PIPE
-        )
-    assert process.stdout is not None
-    try:
-        yield Upstream(port=int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.wait(60)
-        process.stdout.close()
+def running_mock() -> Iterator[Mock]:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-proxy-mock-")))
+        server_tls(folder, TLS_HOST)
+        command = [sys.executable, "-m", "tests.bench.mock_upstream", str(folder / "server.pem")]
+        with on_cores(cores()[1]):
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        try:
+            port, tls_port = map(int, process.stdout.readline().split())
+            yield Mock(port=port, tls_port=tls_port, folder=folder)
+        finally:
+            process.kill()
+            process.wait(60)
+            process.stdout.close()
 
 
 class ShippedProxy(Proxy):
     """The proxy as `llm-proxy server` starts it, with /manage composed in; only its supervisor is left out."""
+
+    def command(self) -> list[str]:
+        return ["_proxy", str(os.getpid())]
 
     def start(self) -> "ShippedProxy":
         self.port = free_port()
         self._write_providers()
         self.project_id, self.token_id, self.token = self.run(_seed)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli.main", "_proxy", str(os.getpid())],
+            [sys.executable, "-m", "app.cli.main", *self.command()],
             cwd=ROOT,
             env={**self._environ(), "MANAGEMENT_TOKEN": "a-management-token-for-the-bench"},
+            stdout=subprocess.DEVNULL,
             stderr=(self.folder / "stderr.log").open("ab"),
             process_group=0,  # not a session: the scheduler shares time among sessions first, and load is in ours
         )
@@ -74,11 +101,29 @@ class ShippedProxy(Proxy):
         return self
 
 
+class WholeProduct(ShippedProxy):
+    """With its supervisor, keeper, dispatcher and admin."""
+
+    def command(self) -> list[str]:
+        return ["server"]
+
+
 @contextlib.contextmanager
-def running_proxy(folder: Path, upstream: Upstream, **environ: str) -> Iterator[Proxy]:
-    """A proxy with one worker and the settings as they are shipped, apart from `environ`."""
+def running_proxy(
+    folder: Path,
+    upstream: Upstream,
+    kind: type[ShippedProxy] = ShippedProxy,
+    *,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Proxy]:
+    """A proxy with one worker and the settings as they are shipped, apart from room for a long run's events."""
     folder.mkdir(parents=True, exist_ok=True)
-    proxy = ShippedProxy(folder, upstream, environ={"LLM_PROXY_SPOOL_SEGMENT_BYTES": str(32 * 1024 * 1024), **environ})
+    roomy = {
+        "LLM_PROXY_SPOOL_SEGMENT_BYTES": str(32 * 1024 * 1024),
+        "LLM_PROXY_SPOOL_MAX_BYTES": str(32 * 1024**3),
+        "ADMIN_UI_LISTEN_ADDR": f"127.0.0.1:{free_port()}",
+    }
+    proxy = kind(folder, upstream, environ={**roomy, **environ}, apis=_apis(upstream))
     with on_cores(cores()[0]):
         proxy.start()
     try:
@@ -87,32 +132,28 @@ def running_proxy(folder: Path, upstream: Upstream, **environ: str) -> Iterator[
         proxy.kill()
 
 
+def _apis(upstream: Upstream) -> dict[str, dict[str, Any]]:
+    """One of the providers is reached over TLS, if the upstream speaks it."""
+    if not isinstance(upstream, Mock):
+        return {}
+    connection = {"ca_file": str(upstream.folder / "trusted.pem")}
+    return {"openrouter": {"base_url": upstream.tls_url, "connection": connection}}
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def do(job: Job) -> Told:
     """Runs the load generator; raises when it fails or finds an answer that is none."""
     with on_cores(cores()[1]):
         command = [sys.executable, "-m", "tests.bench.load", msgspec.json.encode(job).decode()]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=_JOB_TIMEOUT_S, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr.decode()[-2000:])
+        raise LoadFailed(done.stderr.decode()[-2000:])
     told = msgspec.json.decode(done.stdout, type=Told)
     if told.errors:
-        raise RuntimeError(f"{told.errors} answers of {told.count} were none: {job.kind}, {job.concurrency} at once")
+        raise LoadFailed(f"{told.errors} answers of {told.count} were none: {told.error.splitlines()[:1]}")
     return told
-
-
-def do_and_cost(job: Job, pid: int) -> tuple[Told, float]:
-    """And the processor time of a worker meanwhile, in microseconds for each answer or chunk."""
-    before = cpu_seconds(pid)
-    told = do(job)
-    return told, (cpu_seconds(pid) - before) / max(told.count, 1) * 1e6
-
-
-def record_seconds(proxy: Proxy) -> tuple[float, int, list[tuple[float, int]]]:
-    """llm_proxy_record_seconds so far: sum, count, and (upper bound, count up to it)."""
-    text = httpx.get(f"{proxy.url}/metrics/prometheus", timeout=60).text
-    buckets = re.findall(r'llm_proxy_record_seconds_bucket\{le="([^"]+)"\} (\d+)', text)
-    total = re.search(r"llm_proxy_record_seconds_sum (\S+)", text)
-    count = re.search(r"llm_proxy_record_seconds_count (\d+)", text)
-    if total is None or count is None:
-        return 0.0, 0, []
-    return float(total[1]), int(count[1]), [(float(b), int(n)) for b, n in buckets]
