@@ -66,9 +66,6 @@ class Outcome(Struct, frozen=True):
         return self.case.concurrency > 1 and self.median(name, lambda turn: turn.busy) < SATURATED
 
     def noise(self, what: Callable[[Turn], float] = lambda turn: turn.rate) -> float | None:
-        """How far the A/A pair was apart in the usual round, as a part of 1. None without a pair."""
+        """Of the A/A pair, as a part of 1: half the range of its ratios, or how far they are from 1. None without it."""
         ratio = self.ratio("ours", AGAIN, what)
-        if ratio is None:
-            return None
-        pairs = zip(self.turns["ours"], self.turns[AGAIN], strict=True)
-        return statistics.median(abs(what(a) / what(b) - 1) for a, b in pairs)
+        return None if ratio is None else max((ratio.most - ratio.least) / 2, abs(ratio.median - 1))

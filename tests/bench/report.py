@@ -38,8 +38,8 @@ def as_markdown(figures: Figures, chart: str) -> str:
             "## Bars",
             *_table(("bar", "wanted", "measured", "noise", ""), [_bar_row(bar) for bar in bars(figures)]),
             "",
-            "A bar counts as missed only beyond what the A/A pair (ours twice, each in processes of its own) was apart",
-            f"in the usual round; {NOT_HERE}.",
+            "A bar counts as missed only beyond the noise: what the A/A pair (ours twice, each in processes of its own) was",
+            f"apart; {NOT_HERE}.",
             "",
             *(line for outcome in figures.outcomes for line in _case(outcome)),
             "## Where the time of an exchange goes (JSON, c=1)",
@@ -89,7 +89,8 @@ def _case(outcome: Outcome) -> Iterator[str]:
         note = "The load held nginx back: ratios to it are those of processor time."
     else:
         note = ""
-    head = ("contender", case.unit, "p50 ms", "p99 ms", "CPU us", "busy", "of nginx", "ours : it")
+    ours_to = "its CPU : ours" if _is_paced(outcome) else "ours : it"
+    head = ("contender", case.unit, "p50 ms", "p99 ms", "CPU us", "busy", "of nginx", ours_to)
     yield from (f"## {case.name}", *([note, ""] if note else []))
     yield from _table(head, [_row(outcome, name) for name in outcome.turns])
     if (noise := outcome.noise()) is not None:

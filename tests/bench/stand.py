@@ -155,5 +155,7 @@ def do(job: Job) -> Told:
         raise LoadFailed(done.stderr.decode()[-2000:])
     told = msgspec.json.decode(done.stdout, type=Told)
     if told.errors:
-        raise LoadFailed(f"{told.errors} answers of {told.count} were none: {told.error.splitlines()[:1]}")
+        raise LoadFailed(
+            f"{told.errors} times it was not {job.status} but {told.error.partition(chr(13))[0] or 'nothing'}"
+        )
     return told
