@@ -66,6 +66,6 @@ class Outcome(Struct, frozen=True):
         return self.case.concurrency > 1 and self.median(name, lambda turn: turn.busy) < SATURATED
 
     def noise(self, what: Callable[[Turn], float] = lambda turn: turn.rate) -> float | None:
-        """Of the A/A pair, as a part of 1: half the range of its ratios, or how far they are from 1. None without it."""
+        """Of the A/A pair, as a part of 1: half the range of its ratios, or their distance from 1. None without it."""
         ratio = self.ratio("ours", AGAIN, what)
         return None if ratio is None else max((ratio.most - ratio.least) / 2, abs(ratio.median - 1))
