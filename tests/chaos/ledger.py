@@ -16,6 +16,9 @@ from bus.slots import Slots
 # A replayed letter is an event with a seq below 0 and the lease of its own group on it, which counts as open.
 _RETURNED_TO_NOBODY: Final = "SELECT COUNT(*) FROM events WHERE seq < 0 AND seq NOT IN (SELECT seq FROM leases)"
 
+_MARKS: Final = "lot:"
+"""Of parking lots, among the counters; a failover may bring those of an ended one back."""
+
 
 class Ledger(Struct, frozen=True, kw_only=True):
     recorded: int
@@ -111,7 +114,8 @@ def _damage(said: str, orphans: int) -> Iterator[str]:
 def read_redis(data: Path, client: Any, key: str, *, forgets: bool) -> Ledger:
     """Of the stream in Redis, and the spools in DATA_DIR."""
     totals, tag = _totals(data / "spool"), f"{{{key}}}"
-    counters = {name.decode(): int(value) for name, value in client.hgetall(f"{tag}:ctr").items()}
+    counted = {name.decode(): value for name, value in client.hgetall(f"{tag}:ctr").items()}
+    counters = {name: int(value) for name, value in counted.items() if not name.startswith(_MARKS)}
     groups = {group["name"].decode(): group for group in client.xinfo_groups(f"{tag}:evt")}
     dead = {
         name: {str(uuid.UUID(bytes=fields[b"i"])) for _, fields in client.xrange(f"{tag}:dead:{name}")}
