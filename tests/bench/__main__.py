@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from tests.bench import nginx, peers
@@ -84,11 +86,18 @@ def _versions() -> list[str]:
     return [f"Python {platform.python_version()}", *ours, *limit, *peers.versions()]
 
 
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Unwinds, whoever asks and from wherever we were started: sleeping contenders would be left behind."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under two minutes: fewer cases, wider noise")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="where the figures are written")
     chosen = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     figures = measure(QUICK if chosen.quick else FULL)
     chart: Path = chosen.out.with_suffix(".svg")
     chart.write_text(as_svg(figures.outcomes))

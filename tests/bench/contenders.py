@@ -106,7 +106,7 @@ def running_whole(folder: Path, mock: Mock) -> Iterator[list[Contender]]:
 
 def _direct(case: Case, seconds: float, mock: Mock) -> Job:
     if case.is_refused or case.is_tls:
-        raise Cannot("nothing is between")
+        raise Cannot("it is no proxy")
     return case.job(mock.port, "", seconds)
 
 
