@@ -15,11 +15,13 @@ from typing import Final, TypeVar
 
 from bus import sqlite_letters, sqlite_lots, sqlite_schema
 from bus import sqlite_transactions as act
+from bus.ballast import Ballast
 from bus.bus import AppendResult, BusStats, Delivery, Entry
 from bus.dead_letters import AT_ONCE, LetterPage, OpenedLetter
 from bus.errors import BusError, BusUnavailable
 from bus.lots import LotMarks, LotPlace, Parked
 from config.clock import Clock, SystemClock
+from config.logs import log
 
 _CLAIM_BYTES: Final = 16 * 1024**2  # bounds the memory of one claim, as max_bytes does for a read
 
@@ -31,10 +33,17 @@ class SqliteLog:
     """Every verb is one transaction. Raises BusUnavailable while the disk is full or read-only, and heals by itself."""
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, thread: ThreadPoolExecutor, lock: int, clock: Clock
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        thread: ThreadPoolExecutor,
+        lock: int,
+        clock: Clock,
+        ballast: Ballast,
     ) -> None:
         self._path = path
         self._connection = connection
+        self._ballast = ballast
         self._thread = thread
         self._lock = lock
         self._clock = clock
@@ -47,8 +56,11 @@ class SqliteLog:
         lock = sqlite_schema.lock(path)
         thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-log")
         try:
-            connection = await asyncio.get_running_loop().run_in_executor(thread, sqlite_schema.connect, path)
-            log = cls(path, connection, thread, lock, clock or SystemClock())
+            loop = asyncio.get_running_loop()
+            connection = await loop.run_in_executor(thread, sqlite_schema.connect, path)
+            ballast = await loop.run_in_executor(thread, Ballast, path.with_name(path.name + ".ballast"))
+            await loop.run_in_executor(thread, sqlite_schema.bound_wal, connection, ballast.bytes // 2)
+            log = cls(path, connection, thread, lock, clock or SystemClock(), ballast)
             await log._write(act.release_all)
         except BaseException:
             thread.shutdown(wait=False)
@@ -58,7 +70,9 @@ class SqliteLog:
 
     async def append(self, spool: bytes, epoch: int, first_seq: int, entries: Sequence[Entry]) -> AppendResult:
         now_ms = self._clock.now_ms()
-        result = await self._write(lambda on: act.append(on, now_ms, spool, epoch, first_seq, entries))
+        result = await self._write(
+            lambda on: act.append(on, now_ms, spool, epoch, first_seq, entries), grows=bool(entries)
+        )
         if result.added:
             self._wake_readers()
         return result
@@ -150,6 +164,7 @@ class SqliteLog:
             return
         try:
             await self._on_thread(lambda on: on.close())
+            self._ballast.close()
         finally:
             self._is_closed = True
             self._thread.shutdown(wait=False)
@@ -162,17 +177,21 @@ class SqliteLog:
     def _now(self) -> int:
         return self._clock.monotonic_ns() // 1_000_000
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write(self, work: Callable[[sqlite3.Connection], T], *, grows: bool = False) -> T:
+        """`grows`: what it needs room for is waiting elsewhere, and the ballast is not for it."""
+
         def transaction(on: sqlite3.Connection) -> T:
-            on.execute("BEGIN IMMEDIATE")
+            if grows and not self._ballast.restore():
+                raise sqlite_schema.no_room(self._path)
             try:
-                result = work(on)
-                on.execute("COMMIT")
-            except BaseException:
-                if on.in_transaction:
-                    on.execute("ROLLBACK")
-                raise
-            return result
+                return sqlite_schema.whole(on, work)
+            except sqlite3.OperationalError as error:
+                if grows or error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+            if self._ballast.give_up():
+                log(_logger, logging.WARNING, "the disk is full: the event log delivers, and takes nothing new")
+            sqlite_schema.shorten_wal(on)
+            return sqlite_schema.whole(on, work)
 
         return await self._on_thread(transaction)
 

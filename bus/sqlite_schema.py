@@ -5,26 +5,30 @@ of one process, in locking_mode=EXCLUSIVE, so nothing else can ever write beside
 SQLite is asked for: the WAL-reset race that 3.51.3 mended (Debian 12 has 3.40.1) needs a second connection.
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from bus.errors import BusError, BusUnavailable
+
+T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x4C4C4D50  # "LLMP" in the file's header: tells our log from any other SQLite file
 VERSION: Final = 3
 
+_PAGE_BYTES: Final = 16_384
+
 # synchronous=FULL: in WAL mode NORMAL may roll back committed transactions at power loss.
 # auto_vacuum must be set before the first table; it lets trim give pages back to the file system.
 _PRAGMAS: Final = (
-    "PRAGMA page_size=16384",  # seven events of 2 KB a page; at 4096 a page holds but one of them
+    f"PRAGMA page_size={_PAGE_BYTES}",  # seven events of 2 KB a page; at 4096 a page holds but one of them
     "PRAGMA auto_vacuum=INCREMENTAL",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    "PRAGMA wal_autocheckpoint=1000",  # pages: about 16 MB of WAL before it is folded into the file
-    "PRAGMA journal_size_limit=67108864",
     "PRAGMA cache_size=-16384",  # KiB
     "PRAGMA temp_store=MEMORY",
 )
@@ -162,12 +166,41 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def whole(on: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """`work` as one transaction: all of it, or nothing and its error."""
+    on.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(on)
+        on.execute("COMMIT")
+    except BaseException:
+        if on.in_transaction:
+            on.execute("ROLLBACK")
+        raise
+    return result
+
+
+def bound_wal(on: sqlite3.Connection, nbytes: int) -> None:
+    """The write-ahead log is folded into the file when it is so large."""
+    on.execute(f"PRAGMA wal_autocheckpoint={max(1, nbytes // _PAGE_BYTES)}").fetchall()
+    on.execute(f"PRAGMA journal_size_limit={nbytes}").fetchall()
+
+
+def shorten_wal(on: sqlite3.Connection) -> None:
+    """Moves what the write-ahead log holds into the file, as far as there is room, and gives its room back."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        on.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def no_room(path: Path) -> BusUnavailable:
+    return BusUnavailable(f"the disk under {path} is full; free some space, the event log goes on by itself")
+
+
 def translate(error: sqlite3.Error, path: Path) -> BusError:
     """SQLite's error as ours: BusUnavailable where waiting or the operator can heal it, else BusError."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary == sqlite3.SQLITE_FULL:
-        return BusUnavailable(f"the disk under {path} is full; free some space, the event log goes on by itself")
+        return no_room(path)
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return BusUnavailable(f"{path} cannot be written ({error}); make the file and its folder writable")
     if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):

@@ -1,7 +1,6 @@
 """The spool on a disk of two mebibytes: full, read-only, and healing. Needs to mount, so it runs as root only."""
 
 import asyncio
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from bus.errors import SpoolUnusable
 from bus.relay import Relay
 from config.ids import id_bytes
+from tests.support.small_disk import small_disk
 from tests.support.spools import MemoryBus, finished, open_spool
 from tests.support.waiting import until
 
@@ -19,15 +19,8 @@ SEGMENT = 64 * 1024
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting a small disk is not allowed here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk(tmp_path / "disk", "2m") as folder:
+        yield folder
 
 
 def relay_of(root: Path, bus: MemoryBus) -> Relay:
