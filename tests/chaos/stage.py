@@ -189,6 +189,11 @@ class Stage:
         """Whether the dispatcher has given up delivering to it for the moment."""
         return any(known.name == backend and known.state == "waiting" for known in self.looked().backends)
 
+    @property
+    def deliverer(self) -> str:
+        """The kind of process that delivers to the backends."""
+        return "dispatcher" if self.redis else "keeper"
+
     def parked(self, backend: str) -> int:
         """Events in its parking lots."""
         return sum(group.parked for group in self.looked().bus.groups if group.name == backend)

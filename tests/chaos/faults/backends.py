@@ -85,11 +85,11 @@ def rotate_event_file(stage: Stage, dice: Random) -> Iterator[None]:
 
 @kind()
 def tear_event_file(stage: Stage, dice: Random) -> Iterator[None]:
-    """The keeper dies in the middle of a line; the supervisor is held back until the line is torn."""
+    """Who writes it dies in the middle of a line; the supervisor is held back until the line is torn."""
     supervisor = stage.running.pid
     freeze([supervisor], is_frozen=True)
     try:
-        kill(stage.pid("keeper"))
+        kill(stage.pid(stage.deliverer))
         with (stage.out / "events.jsonl").open("ab") as file:
             file.write(b'{"event_id":"00000000-0000-7000-8000-000000000000","type":"ll')
     finally:

@@ -58,7 +58,7 @@ def kill_one_of_two_dispatchers(stage: Stage, dice: Random) -> Iterator[None]:
 @kind("embedded", "postgres", _REDIS, lasts_s=(0.1, 0.3), alone=True)
 def event_that_kills_its_dispatcher(stage: Stage, dice: Random) -> Iterator[None]:
     """Whoever delivers it dies, until it lies in the dead letters as a crash loop; all others are delivered."""
-    name = "dispatcher" if stage.redis else "keeper"
+    name = stage.deliverer
     tried = stage.lines_of(FATAL_LOG)
     stage.poison("webhook", said=FATAL)
     deaths = 0

@@ -50,7 +50,7 @@ def kill_dispatcher_that_has_parked(stage: Stage, dice: Random) -> Iterator[None
     stage.sink.kill()
     try:
         eventually(lambda: stage.parked("webhook") > 0)
-        kill(stage.pid("dispatcher" if stage.redis else "keeper"))
+        kill(stage.pid(stage.deliverer))
         yield
     finally:
         stage.sink.again()
