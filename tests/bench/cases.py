@@ -43,7 +43,7 @@ class Case(Struct, frozen=True, kw_only=True):
             status=401 if self.is_refused else 200,
             concurrency=self.concurrency,
             seconds=seconds,
-            longest_s=2.5,
+            longest_s=4,
             events=self.events,
             gap_ms=self.gap_ms,
             spread=self.spread,
