@@ -3,6 +3,7 @@
 HTTPS_PROXY and NO_PROXY mean what they mean to curl; only https upstreams are tunnelled. Loopback is always direct.
 """
 
+import contextlib
 import ipaddress
 import re
 import ssl
@@ -63,12 +64,14 @@ DIRECT: Final = Egress()
 class TlsContext(ssl.SSLContext):
     """A client's context that goes on with the last session of its server, which spares a handshake its signatures."""
 
-    last: ssl.SSLObject | None = None
+    _newest: ssl.SSLObject | None = None
+    _session: ssl.SSLSession | None = None
 
     def wrap_bio(self, *args: object, **options: object) -> ssl.SSLObject:
-        session = self.last.session if self.last is not None else None
-        self.last = super().wrap_bio(*args, **{**options, "session": session})  # type: ignore[arg-type]
-        return self.last
+        with contextlib.suppress(ValueError):  # of a handshake that is still under way
+            self._session = (self._newest.session if self._newest else None) or self._session
+        self._newest = super().wrap_bio(*args, **{**options, "session": self._session})  # type: ignore[arg-type]
+        return self._newest
 
 
 def tls_context(connection: Connection) -> TlsContext:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import Refusal, UpstreamUnreachable
+from app.upstreams.egress import tls_context
+from config.provider import Connection
 from tests.app.upstreams.conftest import Dial
 from tests.app.upstreams.test_upstream_conformance import OK, asked, get, post
 from tests.support.certificates import server_tls
@@ -90,3 +92,19 @@ async def test_a_new_connection_goes_on_with_the_session_of_the_last_one(
             assert await asked(upstream, get()) == (200, b"ok")
 
     assert was_reused == [False, True, True]
+
+
+def test_a_connection_may_begin_while_the_handshake_of_another_is_under_way(tmp_path: Path) -> None:
+    """Its session is none yet, and OpenSSL says so by an error."""
+    server_tls(tmp_path, "127.0.0.1")
+    context = tls_context(Connection(ca_file=str(tmp_path / "trusted.pem")))
+    begun = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="127.0.0.1")
+    with pytest.raises(ssl.SSLWantReadError):
+        begun.do_handshake()
+    with pytest.raises(ValueError, match="failed"):
+        _ = begun.session
+
+    another = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="127.0.0.1")
+
+    with pytest.raises(ssl.SSLWantReadError):
+        another.do_handshake()
