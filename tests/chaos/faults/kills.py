@@ -97,7 +97,7 @@ def kill_admin(stage: Stage, dice: Random) -> Iterator[None]:
     eventually(lambda: is_ready(f"http://127.0.0.1:{stage.admin_port}"), within_s=_BACK_S)
 
 
-@kind()
+@kind(alone=True)
 def kill_whole_tree(stage: Stage, dice: Random) -> Iterator[None]:
     """The container is gone; its disk is kept, and it is started again."""
     victims = below(stage.running.pid)

@@ -111,7 +111,7 @@ def sink_takes_some(stage: Stage, dice: Random) -> Iterator[None]:
         yield
 
 
-@kind("embedded", "small-disks", "postgres", "redis", lasts_s=(0.2, 0.5))
+@kind("embedded", "small-disks", "postgres", "redis", lasts_s=(0.2, 0.5), alone=True)
 def poison_for_the_sink(stage: Stage, dice: Random) -> Iterator[None]:
     """Exactly these lie in the webhook's dead letters; a Redis that forgets has forgotten its letters, too."""
     for _ in range(dice.randint(1, 3)):
