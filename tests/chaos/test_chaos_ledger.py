@@ -66,7 +66,7 @@ async def test_replayed_letters_are_open_and_purged_ones_are_counted(case: tuple
     await bus.ack("db", [one.key for one in await bus.claim("db", "c", min_idle_ms=0, max_entries=9)])
     closed = read()
 
-    assert [problem for problem in opened.problems() if "(1 pending)" in problem]
+    assert [problem for problem in opened.problems() if "(1 pending, 0 parked)" in problem]
     assert (opened.open, opened.purged, len(opened.dead["db"])) == ({"db": 1}, {"db": 1}, 1)
     assert list(closed.problems()) == []
     assert closed.delivered == {"db": 2}
