@@ -74,7 +74,7 @@ def _point(link: Path, target: Path) -> None:
     fresh.replace(link)
 
 
-@kind()
+@kind(alone=True)
 def rotate_event_file(stage: Stage, dice: Random) -> Iterator[None]:
     """As logrotate does, under load."""
     path = stage.out / "events.jsonl"
@@ -83,7 +83,7 @@ def rotate_event_file(stage: Stage, dice: Random) -> Iterator[None]:
     yield
 
 
-@kind()
+@kind(alone=True)
 def tear_event_file(stage: Stage, dice: Random) -> Iterator[None]:
     """Who writes it dies in the middle of a line; the supervisor is held back until the line is torn."""
     supervisor = stage.running.pid
