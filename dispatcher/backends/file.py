@@ -1,8 +1,8 @@
 """Backend `file`: one JSON line per event, in the Go program's payload fields.
 
 An acknowledged event is on the disk. What has been written lately is known and not written again: after a crash, and
-after a bus has lost what it knew and gets it from the spools anew. A rotated file is let go and a new one begun. One that
-is moved away while its writer is dead takes along what it holds: the last batch may be in both.
+after a bus has lost what it knew and gets it from the spools anew. A rotated file is let go and a new one begun.
+One that is moved away while its writer is dead takes along what it holds: the last batch may be in both.
 """
 
 import asyncio
