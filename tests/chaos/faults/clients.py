@@ -26,7 +26,7 @@ def kill_workers_mid_stream(stage: Stage, dice: Random) -> Iterator[None]:
     assert stage.cuts_in_file(wanted) == {request_id: ["interrupted"] for request_id in wanted}
 
 
-@kind()
+@kind(alone=True)
 def clients_leave(stage: Stage, dice: Random) -> Iterator[None]:
     """All at once, in the middle of their streams: one event each, cut by the client."""
     streams = [stage.open_stream() for _ in range(_STREAMS)]
