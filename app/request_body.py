@@ -21,6 +21,7 @@ _QUEUE_PIECES: Final = 4  # Granian's pieces are up to 400 KiB: at most 1.6 MiB 
 class RequestBody:
     __slots__ = (
         "_complete",
+        "_is_left",
         "_max_bytes",
         "_pieces",
         "_prefix",
@@ -36,7 +37,7 @@ class RequestBody:
         self._max_bytes = max_bytes
         self._pieces: asyncio.Queue[bytes | None] | None = None
         self._prefix = bytearray()
-        self._complete = False
+        self._complete = self._is_left = False
         self.keep_bytes = keep_bytes
         """How much of a streamed body is kept for the record."""
         self.length = length
@@ -83,17 +84,23 @@ class RequestBody:
         while (piece := await pieces.get()) is not None:
             yield piece
 
+    def leave(self) -> None:
+        """Nobody wants the rest. Before `watch` is cancelled: a `receive` may let a cancellation end in a piece."""
+        self._is_left = True
+
     async def watch(self) -> None:
-        """Feeds `stream`, then waits; returns only by raising ClientGone or BodyTooLarge."""
+        """Feeds `stream`, then waits; until the body is left it returns only by raising ClientGone or BodyTooLarge."""
         if not self._complete:
             await self._feed(self._queue())
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        raise ClientGone
+        while not self._is_left:
+            if (await self._receive())["type"] == "http.disconnect":
+                raise ClientGone
 
     async def _feed(self, pieces: "asyncio.Queue[bytes | None]") -> None:
         while not self._complete:
             piece = await self._next_piece()
+            if self._is_left:
+                return
             room = self.keep_bytes - len(self._prefix)
             if room > 0:
                 self._prefix += piece[:room]

@@ -33,7 +33,10 @@ class CallUpstream:
         try:
             async with asyncio.timeout(_total_s(exchange)), asyncio.TaskGroup() as group:
                 watcher = group.create_task(exchange.body.watch(), name="watch-client")
-                await self._forward(exchange, request, group)
+                try:
+                    await self._forward(exchange, request, group)
+                finally:
+                    exchange.body.leave()
                 watcher.cancel()
         except TimeoutError as error:
             exchange.facts.cut = "upstream"
