@@ -21,10 +21,10 @@ run: .venv/.installed ## start everything on this machine, with a demo provider 
 
 test: .venv/.dev lint ## everything: lint, types, unit, real servers, browser
 	@bash tests/support/install_chromium.sh
-	.venv/bin/python -m pytest -n 4 --dist loadgroup $(TEST_ARGS)
+	.venv/bin/python -m pytest -n 3 --dist loadgroup $(TEST_ARGS)
 
 test-fast: .venv/.dev ## the tests that take no browser and no long runs (under two minutes)
-	.venv/bin/python -m pytest -n 4 --dist loadgroup -m "not slow and not browser" $(TEST_ARGS)
+	.venv/bin/python -m pytest -n 3 --dist loadgroup -m "not slow and not browser" $(TEST_ARGS)
 
 lint: .venv/.dev ## ruff and the strict type checker
 	.venv/bin/ruff check .
