@@ -19,7 +19,7 @@ from bus.errors import BusUnavailable, ClaimAway, ClaimLost
 from bus.redis_held import AGAIN, Held, History, Taken, id_of
 from bus.redis_keys import RETRY_STEP, SCRIPTS, RedisKeys
 from bus.redis_link import RedisLink
-from bus.redis_payloads import CLAIMED, Payloads
+from bus.redis_payloads import CLAIMED, COMPRESSED, Payloads
 from config.logs import log
 
 CLAIM_LOST: Final = "claim_lost"
@@ -120,7 +120,7 @@ class RedisGroups:
 
     async def _copy(self, claim: bytes) -> tuple[bytes, bytes]:
         try:
-            return b"z", await self._payloads.compressed({CLAIMED: claim})
+            return COMPRESSED, await self._payloads.compressed({CLAIMED: claim})
         except ClaimAway as error:
             raise BusUnavailable(str(error)) from error
         except ClaimLost:

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from config.clock import SystemClock
 from config.secret import Secret
 from config.settings import Settings
 from tests.support.redis_server import RedisServer
+from tests.support.small_disk import small_disk
 from tests.support.waiting import eventually_async
 
 SPOOL = b"spool-one-------"
@@ -237,18 +237,13 @@ async def test_a_folder_that_cannot_be_written_costs_memory_and_nothing_else(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    (tmp_path / "claims").mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path / "claims")]
-    if (mounted := subprocess.run(command, capture_output=True, text=True)).returncode:
-        pytest.skip(f"mounting a small disk is not allowed here: {mounted.stderr.strip()}")
-    yield tmp_path / "claims"
-    subprocess.run(["umount", tmp_path / "claims"], check=True)
+def full_folder(tmp_path: Path) -> Iterator[Path]:
+    """Soon, at least."""
+    with small_disk(tmp_path / "claims", "64k") as folder:
+        yield folder
 
 
-async def test_on_a_full_disk_what_finds_no_room_goes_to_redis(small_disk: Path, bus: RedisStreams) -> None:
+async def test_on_a_full_disk_what_finds_no_room_goes_to_redis(full_folder: Path, bus: RedisStreams) -> None:
     sent = large(0, 6)
 
     await bus.append(SPOOL, 1, 0, sent)
@@ -257,7 +252,7 @@ async def test_on_a_full_disk_what_finds_no_room_goes_to_redis(small_disk: Path,
     assert stats.claimed > 0
     assert stats.unclaimed > 0
     assert [one.payload for one in await read(bus)] == [entry.payload for entry in sent]
-    assert len([path for path in small_disk.glob("*/*/*") if path.is_file()]) == stats.claimed
+    assert len([path for path in full_folder.glob("*/*/*") if path.is_file()]) == stats.claimed
 
 
 @pytest.mark.parametrize(("above", "claimed"), [(ABOVE, 1), (LARGE * 2, 0), (0, 0)])
