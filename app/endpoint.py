@@ -49,6 +49,8 @@ class Endpoint:
             await self._proceed(exchange)
         except ClientGone:
             return  # recorded; there is nobody to answer
+        finally:
+            exchange.let_go()
 
     def _accept(self, scope: dict[str, Any], receive: Receive, send: Send) -> Exchange:
         exchange = Exchange()

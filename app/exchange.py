@@ -117,6 +117,11 @@ class Exchange:
     token: TokenRow
     project: Project
 
+    def let_go(self) -> None:
+        """Of the client, at the end: a reply that refers to its exchange would keep it until the collector comes."""
+        self.body.let_go()
+        del self.reply
+
     def header(self, name: bytes) -> bytes | None:
         """First value of a header; `name` in lower case."""
         return self.first.get(name)

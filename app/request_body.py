@@ -88,6 +88,10 @@ class RequestBody:
         """Nobody wants the rest. Before `watch` is cancelled: a `receive` may let a cancellation end in a piece."""
         self._is_left = True
 
+    def let_go(self) -> None:
+        """The exchange is over. Until nobody holds `receive`, the server in front neither reads on nor closes."""
+        self._receive = _nothing_more
+
     async def watch(self) -> None:
         """Feeds `stream`, then waits; until the body is left it returns only by raising ClientGone or BodyTooLarge."""
         if not self._complete:
@@ -125,3 +129,7 @@ class RequestBody:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body is larger than {self._max_bytes} bytes; send less.")
+
+
+async def _nothing_more() -> MutableMapping[str, Any]:
+    raise ClientGone

@@ -25,10 +25,7 @@ CALL: dict[str, Any] = {"model": "claude-sonnet-5", "max_tokens": 64, "messages"
 @pytest.fixture(scope="module")
 def shared_proxy(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     apis = shipped_apis(shared_upstream)
-    apis["anthropic"] |= {
-        "param_whitelist": {"model": ["claude-*"]},
-        "timeouts": {"connect": "1s", "response_header": "300ms", "idle": "300ms"},
-    }
+    apis["anthropic"] |= {"param_whitelist": {"model": ["claude-*"]}}
     proxy = Proxy(tmp_path_factory.mktemp("strict"), shared_upstream, apis=apis)
     proxy.environ["LLM_PROXY_MAX_REQUEST_BODY_BYTES"] = "100000"
     try:
@@ -112,9 +109,7 @@ def test_a_used_up_quota_is_a_rate_limit_error_and_is_not_asked_again(
     assert [e.status for e in records.fresh()] == [200, 429]
 
 
-def test_an_upstream_that_hangs_up_is_502_and_one_that_keeps_silent_504(
-    anthropic_client: Anthropic, upstream: Upstream
-) -> None:
+def test_an_upstream_that_hangs_up_is_502(anthropic_client: Anthropic, upstream: Upstream) -> None:
     client = anthropic_client.with_options(max_retries=0)
 
     @upstream.on(MESSAGES)
@@ -124,16 +119,7 @@ def test_an_upstream_that_hangs_up_is_502_and_one_that_keeps_silent_504(
     with pytest.raises(anthropic.InternalServerError) as cut:
         client.messages.create(**CALL)
 
-    @upstream.on(MESSAGES)
-    async def silent(received: Received, wire: Wire) -> None:
-        await wire.gone()
-
-    with pytest.raises(anthropic.InternalServerError) as timed_out:
-        client.messages.create(**CALL)
-
     assert (cut.value.status_code, code_in(cut.value)) == (502, "upstream_cut")
-    assert (timed_out.value.status_code, code_in(timed_out.value)) == (504, "upstream_timeout")
-    assert timed_out.value.type == "timeout_error"
 
 
 @pytest.mark.parametrize(
@@ -190,20 +176,6 @@ def test_a_stream_that_breaks_in_the_middle_of_an_event_is_a_lost_connection_as_
             list(stream)
 
     assert (records.the_one().code, records.the_one().cut) == ("upstream_cut", "upstream")
-
-
-def test_a_stream_that_falls_silent_raises_it_too(anthropic_client: Anthropic, upstream: Upstream) -> None:
-    @upstream.on(MESSAGES)
-    async def silent(received: Received, wire: Wire) -> None:
-        await wire.start_chunked(EVENT_STREAM)
-        await wire.chunk(named_events(*claude.text_events("Grü"))[0])
-        await wire.gone()
-
-    with pytest.raises(anthropic.APIStatusError) as caught:
-        with anthropic_client.messages.stream(**CALL) as stream:
-            stream.get_final_message()
-
-    assert code_in(caught.value) == "upstream_timeout"
 
 
 def test_an_upstreams_own_error_in_a_stream_is_passed_on(

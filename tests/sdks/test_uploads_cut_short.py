@@ -13,7 +13,7 @@ from tests.sdks.records import Records
 from tests.support.proxy import Proxy
 from tests.support.upstream import Upstream
 
-SIZES = [900_000, 5_000_000]
+SIZES = [900_000, 5_000_000, 40_000_000]
 TOLD = b'{"error": {"message": "their words", "type": "their_type", "code": "their_code"}}'
 
 

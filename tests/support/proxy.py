@@ -246,7 +246,7 @@ def _api(name: str, url: str) -> dict[str, Any]:
         "base_url": url,
         "allowed_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
         "allowed_endpoints": ["/v1", "/v1beta", "/openai"],
-        "timeouts": {"connect": "2s", "response_header": "5s", "idle": "5s"},
+        "timeouts": {"connect": "60s", "response_header": "60s", "idle": "60s"},
         "dialect": DIALECTS.get(name, "openai"),
     }
     return {**api, "auth": AUTH[name]} if name in AUTH else api

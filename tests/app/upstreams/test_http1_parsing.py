@@ -16,7 +16,7 @@ from app.upstreams.upstream import UpstreamRequest
 from tests.app.upstreams.conftest import Dial
 from tests.app.upstreams.test_upstream_conformance import OK, asked, get, post
 from tests.support.raw_http import Peer, always, answering, raw_server
-from tests.support.waiting import until
+from tests.support.waiting import at_some_pace, until
 
 
 class _Transport(asyncio.Transport):
@@ -219,13 +219,17 @@ async def test_a_short_patience_after_a_long_one_is_not_stretched(http1_at: Dial
 
 
 async def test_pieces_that_come_in_time_may_take_longer_together(http1_at: Dial) -> None:
-    async def drips(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
-        for _ in range(10):
-            await asyncio.sleep(0.05)
-            await peer.send(b"x")
+    async def dripping(slower: int) -> None:
+        async def drips(peer: Peer) -> None:
+            await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
+            for _ in range(10):
+                await asyncio.sleep(0.05 * slower)
+                await peer.send(b"x")
 
-    async with raw_server(drips) as server:
-        upstream = http1_at(server.port, timeouts={"response_header_ms": 300, "idle_ms": 300})
-        assert await asked(upstream, get()) == (200, b"x" * 10)
+        async with raw_server(drips) as server:
+            idle_ms = 300 * slower
+            upstream = http1_at(server.port, timeouts={"response_header_ms": idle_ms, "idle_ms": idle_ms})
+            assert await asked(upstream, get()) == (200, b"x" * 10)
+
+    await at_some_pace(dripping)

@@ -11,7 +11,7 @@ from app.errors import Overloaded, UpstreamCut, UpstreamTimeout, UpstreamUnreach
 from app.upstreams.upstream import Headers, Upstream, UpstreamRequest, UpstreamResponse, UpstreamStats
 from tests.app.upstreams.conftest import Dial
 from tests.support.raw_http import Peer, always, answering, raw_server
-from tests.support.waiting import until
+from tests.support.waiting import at_some_pace, until
 
 T = TypeVar("T")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -269,14 +269,17 @@ async def test_silence_within_the_body_times_out(upstream_at: Dial) -> None:
 
 
 async def test_a_long_upload_is_no_slow_answer(upstream_at: Dial) -> None:
-    async def slowly() -> AsyncIterator[bytes]:
-        for _ in range(12):
-            yield b"x"
-            await asyncio.sleep(0.05)
+    async def uploading(slower: int) -> None:
+        async def slowly() -> AsyncIterator[bytes]:
+            for _ in range(12):
+                yield b"x"
+                await asyncio.sleep(0.05 * slower)
 
-    async with raw_server(answering(OK)) as server:
-        upstream = upstream_at(server.port, timeouts={"response_header_ms": 300})
-        assert await asked(upstream, post(slowly())) == (200, b"ok")
+        async with raw_server(answering(OK)) as server:
+            upstream = upstream_at(server.port, timeouts={"response_header_ms": 300 * slower})
+            assert await asked(upstream, post(slowly())) == (200, b"ok")
+
+    await at_some_pace(uploading)
 
 
 async def test_nobody_there_is_unreachable(upstream_at: Dial) -> None:
