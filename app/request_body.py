@@ -1,18 +1,20 @@
 """The client's body, bounded, and the news that the client has left.
 
 ASGI gives both through one `receive()`. A body of at most BUFFER_BYTES whose length is known is read whole, which is
-nearly every call; a longer one is streamed by a task that always has a `receive()` outstanding, so that a client's
-leaving is seen even while the upstream takes nothing. Whichever way, `watch()` returns when the client has gone.
+nearly every call. From `attend` on, a `receive()` is always outstanding, except while QUEUE_PIECES of a longer body lie
+here: so a client's leaving is seen even while the upstream says nothing, and cancels the task of its exchange.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from app.errors import BodyTooLarge, ClientGone
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 
 BUFFER_BYTES: Final = 1024 * 1024
 _QUEUE_PIECES: Final = 4  # Granian's pieces are up to 400 KiB: at most 1.6 MiB of an upload lies here
@@ -20,12 +22,15 @@ _QUEUE_PIECES: Final = 4  # Granian's pieces are up to 400 KiB: at most 1.6 MiB 
 
 class RequestBody:
     __slots__ = (
+        "_attending",
         "_complete",
-        "_is_left",
         "_max_bytes",
+        "_more",
         "_pieces",
         "_prefix",
         "_receive",
+        "_received",
+        "ended_by",
         "keep_bytes",
         "length",
         "size",
@@ -34,10 +39,17 @@ class RequestBody:
 
     def __init__(self, receive: Receive, *, length: int | None, max_bytes: int, keep_bytes: int) -> None:
         self._receive = receive
+        self._received: asyncio.Future[Message] | None = None
+        """The outstanding `receive()`."""
+        self._attending: asyncio.Task[Any] | None = None
         self._max_bytes = max_bytes
-        self._pieces: asyncio.Queue[bytes | None] | None = None
+        self._pieces: deque[bytes] = deque()
+        self._more: asyncio.Future[None] | None = None
+        """Done when there is another piece, or the end."""
         self._prefix = bytearray()
-        self._complete = self._is_left = False
+        self._complete = length == 0
+        self.ended_by: Exception | None = None
+        """Why the attending task was cancelled."""
         self.keep_bytes = keep_bytes
         """How much of a streamed body is kept for the record."""
         self.length = length
@@ -68,61 +80,79 @@ class RequestBody:
         """The whole body. Raises BodyTooLarge beyond `max_bytes`, ClientGone."""
         began = time.monotonic_ns()
         while not self._complete:
-            self._prefix += await self._next_piece()
+            self._prefix += self._piece_of(await self._receive())
             if self.size > max_bytes:
                 raise BodyTooLarge(f"The body is larger than {max_bytes} bytes, the most that can be checked here.")
         self.waited_ns += time.monotonic_ns() - began
         return bytes(self._prefix)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body piece by piece; what `read_all` has taken comes first. `watch()` must be running."""
-        if self._complete:
-            if self._prefix:
-                yield bytes(self._prefix)
+        """The body piece by piece; what `read_all` has taken comes first. Only while it is attended."""
+        if self._prefix and self._complete:
+            yield bytes(self._prefix)
             return
-        pieces = self._queue()
-        while (piece := await pieces.get()) is not None:
-            yield piece
+        while True:
+            while self._pieces:
+                yield self._pieces.popleft()
+                self._listen()
+            if self._complete:
+                return
+            self._more = asyncio.get_running_loop().create_future()
+            await self._more
+
+    def attend(self) -> None:
+        """From now on the current task is cancelled when its client leaves or sends too much; `ended_by` says why."""
+        self._attending = asyncio.current_task()
+        self._listen()
 
     def leave(self) -> None:
-        """Nobody wants the rest. Before `watch` is cancelled: a `receive` may let a cancellation end in a piece."""
-        self._is_left = True
+        """Nobody wants to know any more."""
+        self._attending = None
+        if self._received is not None:
+            self._received.cancel()
+            self._received = None
 
     def let_go(self) -> None:
         """The exchange is over. Until nobody holds `receive`, the server in front neither reads on nor closes."""
         self._receive = _nothing_more
 
-    async def watch(self) -> None:
-        """Feeds `stream`, then waits; until the body is left it returns only by raising ClientGone or BodyTooLarge."""
-        if not self._complete:
-            await self._feed(self._queue())
-        while not self._is_left:
-            if (await self._receive())["type"] == "http.disconnect":
-                raise ClientGone
+    def _listen(self) -> None:
+        if self._received is None and self._attending is not None and len(self._pieces) < _QUEUE_PIECES:
+            self._received = asyncio.ensure_future(self._receive())  # a future of Granian's is taken as it is
+            self._received.add_done_callback(self._hear)
 
-    async def _feed(self, pieces: "asyncio.Queue[bytes | None]") -> None:
-        while not self._complete:
-            piece = await self._next_piece()
-            if self._is_left:
-                return
-            room = self.keep_bytes - len(self._prefix)
-            if room > 0:
-                self._prefix += piece[:room]
-            await pieces.put(piece)
-        await pieces.put(None)
+    def _hear(self, received: "asyncio.Future[Message]") -> None:
+        """It may come after all when a cancellation has met it half-way."""
+        if self._attending is None or received.cancelled():
+            return
+        self._received = None
+        try:
+            self._take(received.result())
+        except Exception as error:  # raised in the exchange that is cancelled for it
+            self.ended_by = error
+            self._attending.cancel()
+            return
+        self._listen()
 
-    def _queue(self) -> "asyncio.Queue[bytes | None]":
-        if self._pieces is None:
-            self._pieces = asyncio.Queue(_QUEUE_PIECES)
-        return self._pieces
+    def _take(self, message: Message) -> None:
+        was_complete = self._complete
+        piece = self._piece_of(message)
+        if was_complete:
+            return  # nothing but the news of a leaving can follow
+        room = self.keep_bytes - len(self._prefix)
+        if room > 0:
+            self._prefix += piece[:room]
+        if piece:
+            self._pieces.append(piece)
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
 
-    async def _next_piece(self) -> bytes:
-        message = await self._receive()
+    def _piece_of(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece: bytes = message.get("body", b"")
-        self._complete = not message.get("more_body", False)
         self.size += len(piece)
+        self._complete |= not message.get("more_body", False) or self.size == self.length
         if self.size > self._max_bytes:
             raise self._too_large()
         return piece
@@ -131,5 +161,5 @@ class RequestBody:
         return BodyTooLarge(f"The body is larger than {self._max_bytes} bytes; send less.")
 
 
-async def _nothing_more() -> MutableMapping[str, Any]:
+async def _nothing_more() -> Message:
     raise ClientGone

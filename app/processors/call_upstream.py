@@ -1,16 +1,16 @@
 """CallUpstream: the end of the list. Sends the call on and pushes the answer back, piece by piece as it arrives.
 
-A watcher on the client runs in the exchange's task group from before the upstream is called: when the client leaves,
-the call is cancelled at once, also before its head came, because a model that goes on talking is paid for.
+From before the upstream is called, the client is attended: when it leaves, the call is cancelled at once, also before
+its head came, because a model that goes on talking is paid for.
 """
 
 import asyncio
 import random
 import time
-from typing import Final
+from typing import Final, cast
 
 from app.credentials import without_credentials
-from app.errors import ClientGone, Refusal, UpstreamCut, UpstreamKeyMissing, UpstreamTimeout
+from app.errors import ClientGone, UpstreamCut, UpstreamKeyMissing, UpstreamTimeout
 from app.exchange import Exchange
 from app.metrics import Metrics
 from app.transcription import EVENT_STREAM
@@ -30,26 +30,24 @@ class CallUpstream:
     async def __call__(self, exchange: Exchange) -> None:
         key = _choose_key(exchange)
         request = await _request(exchange, key)
+        exchange.body.attend()
         try:
-            async with asyncio.timeout(_total_s(exchange)), asyncio.TaskGroup() as group:
-                watcher = group.create_task(exchange.body.watch(), name="watch-client")
-                try:
-                    await self._forward(exchange, request, group)
-                finally:
-                    exchange.body.leave()
-                watcher.cancel()
+            async with asyncio.timeout(_total_s(exchange)):
+                await self._forward(exchange, request)
         except TimeoutError as error:
             exchange.facts.cut = "upstream"
             raise UpstreamTimeout(f"{exchange.provider.name} took longer than is allowed in total.") from error
-        except BaseExceptionGroup as group_error:
-            _raise_what_counts(exchange, group_error)
+        except asyncio.CancelledError:
+            _raise_why(exchange)
+        finally:
+            exchange.body.leave()
 
-    async def _forward(self, exchange: Exchange, request: UpstreamRequest, group: asyncio.TaskGroup) -> None:
+    async def _forward(self, exchange: Exchange, request: UpstreamRequest) -> None:
         facts = exchange.facts
         facts.attempts += 1
         began = time.monotonic_ns()
         try:
-            response = await self._upstreams.of(exchange.provider).open(request, group)
+            response = await self._upstreams.of(exchange.provider).open(request)
             facts.upstream_head_ns = time.monotonic_ns()
         finally:
             facts.waited_ns += time.monotonic_ns() - began
@@ -126,14 +124,10 @@ def _total_s(exchange: Exchange) -> float | None:
     return total_ms / 1000 if total_ms else None
 
 
-def _raise_what_counts(exchange: Exchange, group: BaseExceptionGroup[BaseException]) -> None:
-    """A task group wraps what it raises. A client that left after its whole reply has done nothing wrong."""
-    errors = group.exceptions
-    for error in errors:
-        if isinstance(error, ClientGone) and exchange.reply.is_finished:
-            return
-    for kind in (ClientGone, Refusal):
-        for error in errors:
-            if isinstance(error, kind):
-                raise error from None
-    raise errors[0] from None
+def _raise_why(exchange: Exchange) -> None:
+    """To be called in a cancellation. A client that left after its whole reply has done nothing wrong."""
+    why, task = exchange.body.ended_by, cast("asyncio.Task[None]", asyncio.current_task())
+    if why is None or task.uncancel():  # somebody else's, too
+        raise
+    if not (isinstance(why, ClientGone) and exchange.reply.is_finished):
+        raise why from None

@@ -1,16 +1,83 @@
-"""The client's body: who watches it ends when nobody wants the rest, whatever becomes of the cancellation."""
+"""The client's body in pieces, and the news of its leaving: who is told, when, and who no longer."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from app.errors import BodyTooLarge, ClientGone
 from app.request_body import RequestBody
+from tests.support.waiting import until
+
+GONE = {"type": "http.disconnect"}
 
 
-@pytest.mark.parametrize("message", [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "other"}])
-async def test_a_cancellation_that_ends_in_a_piece_ends_the_watching_all_the_same(message: dict[str, Any]) -> None:
-    """When a piece comes at that very moment."""
+def piece(data: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": data, "more_body": more}
+
+
+class Client:
+    """Gives what is put into `says`, and nothing else."""
+
+    def __init__(self, *says: dict[str, Any]) -> None:
+        self.says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        for message in says:
+            self.says.put_nowait(message)
+        self.listens = 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.listens += 1
+        try:
+            return await self.says.get()
+        finally:
+            self.listens -= 1
+
+    def body(self, length: int | None = None, *, max_bytes: int = 1000) -> RequestBody:
+        return RequestBody(self.receive, length=length, max_bytes=max_bytes, keep_bytes=5)
+
+
+async def attended(body: RequestBody, ready: asyncio.Event) -> None:
+    body.attend()
+    ready.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        body.leave()
+
+
+@pytest.mark.parametrize(("message", "why"), [(GONE, ClientGone), (piece(b"x" * 11), BodyTooLarge)])
+async def test_who_attends_is_cancelled_when_the_client_leaves_or_sends_too_much(
+    message: dict[str, Any], why: type[Exception]
+) -> None:
+    client, ready = Client(), asyncio.Event()
+    body = client.body(max_bytes=10)
+    attending = asyncio.create_task(attended(body, ready))
+    await ready.wait()
+
+    client.says.put_nowait(message)
+
+    await until(attending.done)
+    assert attending.cancelled()
+    assert isinstance(body.ended_by, why)
+
+
+async def test_an_error_of_the_server_in_front_ends_the_exchange_with_it() -> None:
+    async def receive() -> dict[str, Any]:
+        raise RuntimeError("no transport")
+
+    body, ready = RequestBody(receive, length=None, max_bytes=9, keep_bytes=9), asyncio.Event()
+    attending = asyncio.create_task(attended(body, ready))
+
+    await until(attending.done)
+    assert isinstance(body.ended_by, RuntimeError)
+
+
+@pytest.mark.parametrize("message", [piece(b"x"), GONE, {"type": "other"}])
+async def test_who_has_left_hears_nothing_more_also_when_a_cancellation_ends_in_a_message(
+    message: dict[str, Any],
+) -> None:
+    """When it comes at that very moment."""
 
     async def receive() -> dict[str, Any]:
         try:
@@ -19,13 +86,67 @@ async def test_a_cancellation_that_ends_in_a_piece_ends_the_watching_all_the_sam
             return message
         raise AssertionError
 
-    body = RequestBody(receive, length=None if message["type"] == "http.request" else 0, max_bytes=9, keep_bytes=9)
-    watching = asyncio.create_task(body.watch())
+    body = RequestBody(receive, length=None, max_bytes=9, keep_bytes=9)
+    body.attend()
     await asyncio.sleep(0)
 
     body.leave()
-    watching.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
 
-    async with asyncio.timeout(60):
-        await asyncio.wait([watching])
-    assert watching.done()
+    assert (body.ended_by, body.size) == (None, 0)
+
+
+async def test_what_is_sent_in_pieces_is_read_in_pieces_and_its_beginning_is_kept() -> None:
+    client = Client(piece(b"abc"), piece(b""), piece(b"def"), piece(b"", more=False))
+    body = client.body()
+    body.attend()
+
+    assert [p async for p in body.stream()] == [b"abc", b"def"]
+    assert (body.seen, body.size, body.is_seen_whole) == (b"abcde", 6, False)
+    body.leave()
+
+
+async def test_no_more_than_four_pieces_lie_here_while_nobody_takes_them() -> None:
+    client = Client(*(piece(b"x") for _ in range(9)))
+    body = client.body()
+    body.attend()
+    await until(lambda: body.size == 4)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (body.size, client.listens) == (4, 0)
+
+    pieces: AsyncIterator[bytes] = body.stream()
+    await anext(pieces)
+    await anext(pieces)
+
+    await until(lambda: body.size > 4)
+    body.leave()
+
+
+async def test_a_body_whose_length_is_known_is_whole_with_its_last_byte() -> None:
+    """Granian tells the end in a message of its own: an answer would have to wait for it."""
+    client = Client(piece(b"abc"))
+
+    assert await client.body(3).read_all(10) == b"abc"
+
+
+async def test_a_body_that_is_none_is_not_waited_for() -> None:
+    client = Client()
+
+    assert await client.body(0).read_all(10) == b""
+    assert client.listens == 0
+
+
+async def test_a_leaving_is_heard_behind_the_end_of_the_body() -> None:
+    client = Client(piece(b"abc"), piece(b"", more=False))
+    body, ready = client.body(3), asyncio.Event()
+    assert await body.read_all(10) == b"abc"
+    attending = asyncio.create_task(attended(body, ready))
+    await ready.wait()
+
+    client.says.put_nowait(GONE)
+
+    await until(attending.done)
+    assert isinstance(body.ended_by, ClientGone)
+    assert body.seen == b"abc"

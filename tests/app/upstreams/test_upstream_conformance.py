@@ -1,7 +1,7 @@
 """What every client behind `Upstream` does, on raw sockets: both clients run all of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TypeVar
 
@@ -36,25 +36,13 @@ async def whole(response: UpstreamResponse) -> bytes:
     return b"".join(pieces)
 
 
-async def in_group(act: Callable[[asyncio.TaskGroup], Awaitable[T]]) -> T:
-    """What the act returns, or raises, with a task group as an exchange has one."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            return await act(group)
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None
-
-
 async def opened(upstream: Upstream) -> UpstreamResponse:
-    return await in_group(lambda group: upstream.open(get(), group))
+    return await upstream.open(get())
 
 
 async def asked(upstream: Upstream, request: UpstreamRequest) -> tuple[int, bytes]:
-    async def act(group: asyncio.TaskGroup) -> tuple[int, bytes]:
-        response = await upstream.open(request, group)
-        return response.status, await whole(response)
-
-    return await in_group(act)
+    response = await upstream.open(request)
+    return response.status, await whole(response)
 
 
 async def test_a_request_goes_out_as_it_is_with_host_and_nothing_else(upstream_at: Dial) -> None:
