@@ -66,6 +66,7 @@ class _Acts:
             steps=tuple(self._more[shape.name](self._chosen.steps)),
             seed=self._chosen.seed * 1000 + self._count,
             per_second=self._chosen.rate,
+            connections=self._chosen.connections,
         )
         folder = self._root / f"act{self._count}"
         ended = play(act, folder, tell=_tell_of_a_step)
@@ -120,6 +121,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shape", choices=("", *SHAPES), default="", help="only this deployment")
     parser.add_argument("--kinds", default="", help=f"only these faults, of: {', '.join(sorted(KINDS))}")
     parser.add_argument("--rate", type=float, default=120, help="calls per second")
+    parser.add_argument("--connections", type=int, default=8, help="that make them")
     parser.add_argument("--steps", type=int, default=_STEPS, help="faults per act")
     parser.add_argument("--report", default="", help="path of the report, without its ending")
     return parser.parse_args(arguments)

@@ -43,6 +43,7 @@ class Act(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     seed: int
     per_second: float = 120.0
+    connections: int = 8
 
 
 class Ended(Struct, frozen=True):
@@ -68,7 +69,7 @@ def play(act: Act, folder: Path, tell: Callable[[Struck], None] = lambda struck:
     struck: list[Struck] = []
     verdict, failure = None, ""
     try:
-        with Stage(act.shape, folder, seed=act.seed, per_second=act.per_second) as stage:
+        with Stage(act.shape, folder, seed=act.seed, per_second=act.per_second, connections=act.connections) as stage:
             stage.start_load()
             for step in act.steps:
                 struck.append(strike(stage, step))
