@@ -1,13 +1,8 @@
 """`llm-proxy dispatcher` as processes on Redis and Valkey: what it tells while it works, and who goes on after it."""
 
-import asyncio
-import contextlib
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,18 +10,12 @@ import pytest
 
 from app.cli.dispatcher_metrics import snapshot_of
 from app.exposition import as_prometheus
-from bus.bus import BusStats, Entry, GroupStats
-from bus.codec import encode
-from bus.redis_link import RedisLink
-from bus.redis_streams import RedisStreams
-from config.ids import id_bytes
-from config.secret import Secret
-from tests.support.http_sink import Fault, HttpSink, says
-from tests.support.llm_proxy import COMMAND, Demo, clean_environment, run_process
-from tests.support.proxy import free_port
+from bus.bus import BusStats, GroupStats
+from tests.support.dispatchers import answering_after, dispatching, fed
+from tests.support.http_sink import says
+from tests.support.llm_proxy import Demo, run_process
 from tests.support.redis_server import RedisServer
-from tests.support.spools import finished
-from tests.support.upstream import Received, Upstream, Wire
+from tests.support.upstream import Upstream
 from tests.support.waiting import eventually
 from tests.support.webhook_server import SECRET, WebhookReceiver
 
@@ -42,48 +31,6 @@ QUICK = {
 }
 
 
-class Dispatcher:
-    def __init__(self, process: subprocess.Popen[bytes], url: str, err: Path) -> None:
-        self.process, self.url, self.err = process, url, err
-
-    def get(self, path: str) -> httpx.Response:
-        assert self.process.poll() is None, self.err.read_text()
-        return httpx.get(self.url + path, timeout=60, trust_env=False)
-
-    def is_ready(self) -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            return self.get("/ready").status_code == 200
-        return False
-
-    def live(self, field: str) -> int:
-        """Of the webhook, as of now and not as of the last look."""
-        found: int = self.get("/metrics").json()["backends"][0][field]
-        return found
-
-    def figures(self) -> dict[str, float]:
-        """The webhook's, without the prefix."""
-        lines = [line for line in self.get("/metrics/prometheus").text.splitlines() if '{backend="webhook"}' in line]
-        split = (line.removeprefix("llm_proxy_dispatcher_").split() for line in lines)
-        return {name.partition("{")[0]: float(value) for name, value in split}
-
-
-@contextmanager
-def dispatching(folder: Path, **environ: str) -> Iterator[Dispatcher]:
-    address = f"127.0.0.1:{free_port()}"
-    err = folder / f"err-{address}"
-    with err.open("wb") as stderr:
-        process = subprocess.Popen(
-            [COMMAND, "dispatcher", "--listen", address], cwd=folder, stderr=stderr, env=clean_environment(**environ)
-        )
-    started = Dispatcher(process, f"http://{address}", err)
-    try:
-        eventually(started.is_ready)
-        yield started
-    finally:
-        process.kill()
-        process.wait(60)
-
-
 @pytest.fixture
 def receiver(upstream: Upstream) -> WebhookReceiver:
     return WebhookReceiver(upstream, "/hook")
@@ -91,21 +38,6 @@ def receiver(upstream: Upstream) -> WebhookReceiver:
 
 def environ(redis: str, receiver: WebhookReceiver) -> dict[str, str]:
     return {**QUICK, "REDIS_URL": redis, "WEBHOOK_URL": receiver.url}
-
-
-def fed(redis: str, count: int) -> list[str]:
-    """Events that were appended for the webhook."""
-    events = [finished() for _ in range(count)]
-
-    async def feed() -> None:
-        bus = RedisStreams(RedisLink(Secret(redis)), QUICK["REDIS_STREAM_KEY"], min_idle_ms=1000)
-        await bus.ensure_groups(["webhook"])
-        seq = (await bus.append(b"spool", 1, 0, [])).high_water + 1
-        await bus.append(b"spool", 1, seq, [Entry(id_bytes(event.event_id), encode(event)) for event in events])
-        await bus.close()
-
-    asyncio.run(feed())
-    return [event.event_id for event in events]
 
 
 @pytest.mark.slow
@@ -176,16 +108,6 @@ def test_what_one_held_another_delivers(
     assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     assert sorted(receiver.done) == sorted(set(sent) - {sent[4]})
     assert receiver.repeats == 0
-
-
-def answering_after(may_answer: threading.Event) -> Fault:
-    async def answer(sink: HttpSink, received: Received, wire: Wire) -> None:
-        while not may_answer.is_set():
-            await asyncio.sleep(0.01)
-        with contextlib.suppress(ConnectionError):
-            await sink.behave(received, wire)
-
-    return answer
 
 
 def test_the_terms_of_the_ledger_add_up_in_the_scrape() -> None:

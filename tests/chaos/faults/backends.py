@@ -117,7 +117,7 @@ def freeze_postgres(stage: Stage, dice: Random) -> Iterator[None]:
         stage.postgres.freeze(is_frozen=False)
 
 
-@kind("postgres", lasts_s=(0.5, 2.0))
+@kind("postgres", lasts_s=(0.5, 2.0), alone=True)
 def lock_requests_table(stage: Stage, dice: Random) -> Iterator[None]:
     """An operator's ALTER TABLE that takes its time."""
     with psycopg.connect(stage.database_url) as other:
