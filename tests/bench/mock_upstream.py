@@ -6,6 +6,7 @@ do; whoever cannot send one puts it before the path (`/events=50&burst=1/v1/chat
     POST /v1/chat/completions                                   1 KiB of JSON
     POST /v1/chat/completions?events=50&gap_ms=10&spread=1      a stream; each event carries the time of its sending
     POST /v1/chat/completions?events=50&burst=1                 the same events at once, made before
+    POST /v1/chat/completions?drip=10                           a byte a second, ten of them
     POST /v1/files[?stall=1]                                    swallows the body (or does not take it), says its size
     GET  /v1/files/f/content?bytes=N                            N bytes as fast as they are taken
     GET  /sent                                                  bytes of content, and events, taken so far
@@ -137,6 +138,8 @@ class Upstream(asyncio.Protocol):
     def _answer(self) -> None:
         if "burst" in self._query:
             self._transport.write(_burst(int(self._query["events"])))
+        elif "drip" in self._query:
+            self._run(self._drip(int(self._query["drip"])))
         elif "events" in self._query:
             self._run(self._stream(int(self._query["events"]), float(self._query["gap_ms"]) / 1000))
         elif self._path.endswith("/content"):
@@ -167,6 +170,13 @@ class Upstream(asyncio.Protocol):
             self._transport.write(_chunk(_event(time.monotonic_ns())))
             Upstream.sent += 1
         self._transport.write(_chunk(_STREAM_TAIL) + b"0\r\n\r\n")
+
+    async def _drip(self, seconds: int) -> None:
+        self._transport.write(_STREAM_HEAD)
+        for _ in range(seconds):
+            await asyncio.sleep(1)
+            self._transport.write(_chunk(b"x"))
+        self._transport.write(b"0\r\n\r\n")
 
     async def _content(self, size: int) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %d\r\n\r\n"

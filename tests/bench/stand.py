@@ -115,15 +115,19 @@ def running_proxy(
     kind: type[ShippedProxy] = ShippedProxy,
     *,
     environ: Mapping[str, str] = MappingProxyType({}),
+    apis: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> Iterator[Proxy]:
-    """A proxy with one worker and the settings as they are shipped, apart from room for a long run's events."""
+    """A proxy with one worker and the settings as they are shipped, apart from room for a long run's events.
+
+    `apis` changes entries of the providers file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     roomy = {
         "LLM_PROXY_SPOOL_SEGMENT_BYTES": str(32 * 1024 * 1024),
         "LLM_PROXY_SPOOL_MAX_BYTES": str(32 * 1024**3),
         "ADMIN_UI_LISTEN_ADDR": f"127.0.0.1:{free_port()}",
     }
-    proxy = kind(folder, upstream, environ={**roomy, **environ}, apis=_apis(upstream))
+    proxy = kind(folder, upstream, environ={**roomy, **environ}, apis={**_apis(upstream), **apis})
     with on_cores(cores()[0]):
         proxy.start()
     try:
