@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import deque
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -101,7 +102,12 @@ class _Lines(logging.Handler):
 
     def _line(self, record: "logging.LogRecord | Line") -> bytes:
         try:
-            text = self.format(record.as_record() if isinstance(record, Line) else record)
+            if not isinstance(record, Line):
+                text = self.format(record)
+            elif isinstance(self.formatter, JsonFormatter):
+                return self.formatter.encoded(record) + b"\n"
+            else:
+                text = self.format(record.as_record())
         except Exception as error:  # a value that cannot be shown must not end all logging
             text = f"a line of {record.name} cannot be formatted: {error!r}"
         return text.encode("utf-8", "backslashreplace") + b"\n"
@@ -117,20 +123,35 @@ class JsonFormatter(logging.Formatter):
         self._encoder = msgspec.json.Encoder(enc_hook=_encode_other)
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "msg": record.getMessage(),
-            "service": self._service,
-            "logger": record.name,
-        }
-        line.update(getattr(record, "fields", {}))
+        fields = getattr(record, "fields", {})
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            fields = {**fields, "error": self.formatException(record.exc_info)}
+        return self.encoded(Line(record.name, record.levelno, record.getMessage(), fields, record.created)).decode()
+
+    def encoded(self, line: Line) -> bytes:
+        """UTF-8, without a LogRecord and a text on the way: there is a line for every exchange."""
+        told: dict[str, Any] = {
+            "ts": f"{_second(int(line.created))}.{int(line.created % 1 * 1000):03d}Z",
+            "level": _level_word(line.level),
+            "msg": line.message,
+            "service": self._service,
+            "logger": line.name,
+            **line.fields,
+        }
         try:
-            return self._encoder.encode(line).decode()
+            return self._encoder.encode(told)
         except (UnicodeEncodeError, TypeError, RecursionError):  # half a character in a path, odd keys
-            return self._encoder.encode({key: ascii(value) for key, value in line.items()}).decode()
+            return self._encoder.encode({key: ascii(value) for key, value in told.items()})
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+@lru_cache(maxsize=32)
+def _level_word(level: int) -> str:
+    return logging.getLevelName(level).lower()
 
 
 class ConsoleFormatter(logging.Formatter):
