@@ -22,6 +22,18 @@ from tests.support.proxy import free_port
 from tests.support.spools import finished
 from tests.support.upstream import Received, Wire
 from tests.support.waiting import eventually
+from tests.support.webhook_server import SECRET, WebhookReceiver
+
+QUICK = {
+    "DISPATCHER_BACKENDS": "webhook",
+    "LLM_PROXY_DISPATCHER_BACKOFF_MS": "5",
+    "LLM_PROXY_DISPATCHER_PROBE_MAX_MS": "50",
+    "LLM_PROXY_DISPATCHER_BREAKER_FAILURES": "3",
+    "LLM_PROXY_DISPATCHER_MIN_IDLE_MS": "1000",
+    "DISPATCHER_BATCH_SIZE": "10",
+    "WEBHOOK_SECRET": SECRET,
+    "REDIS_STREAM_KEY": "llm-proxy-events",
+}
 
 
 class Dispatcher:
@@ -64,6 +76,10 @@ def dispatching(folder: Path, **environ: str) -> Iterator[Dispatcher]:
     finally:
         process.kill()
         process.wait(60)
+
+
+def environ(redis: str, receiver: WebhookReceiver) -> dict[str, str]:
+    return {**QUICK, "REDIS_URL": redis, "WEBHOOK_URL": receiver.url}
 
 
 def fed(redis: str, count: int, key: str = "llm-proxy-events") -> list[str]:

@@ -102,11 +102,11 @@ def test_schemathesis_finds_nothing(store_settings: Settings, tmp_path: Path) ->
     wrong, nothing refused that is described as right, no way around the token."""
     tool = Path(sys.executable).with_name("schemathesis")
     options = ["--max-examples", "10", "--seed", "20261121", "--no-color", "--generation-database", "none"]
-    options += ["-H", f"Authorization: Bearer {TOKEN}", "--max-time", "20", "--warnings", "off"]
+    options += ["-H", f"Authorization: Bearer {TOKEN}", "--max-time", "12", "--warnings", "off"]
 
     with keeping(store_settings, 6, _bury), serve(store_settings, tmp_path) as url:
         command = [str(tool), "run", f"{url}/manage/openapi.json", *options]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
-    assert re.search(r"[1-9]\d+ generated", run.stdout), run.stdout[-2000:]
+    assert re.search(r"[1-9]\d* generated", run.stdout), run.stdout[-2000:]

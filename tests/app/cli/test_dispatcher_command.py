@@ -11,33 +11,18 @@ import pytest
 from app.cli.dispatcher_metrics import snapshot_of
 from app.exposition import as_prometheus
 from bus.bus import BusStats, GroupStats
-from tests.support.dispatchers import answering_after, dispatching, fed
+from tests.support.dispatchers import answering_after, dispatching, environ, fed
 from tests.support.http_sink import says
 from tests.support.llm_proxy import Demo, run_process
 from tests.support.redis_server import RedisServer
 from tests.support.upstream import Upstream
 from tests.support.waiting import eventually
-from tests.support.webhook_server import SECRET, WebhookReceiver
-
-QUICK = {
-    "DISPATCHER_BACKENDS": "webhook",
-    "LLM_PROXY_DISPATCHER_BACKOFF_MS": "5",
-    "LLM_PROXY_DISPATCHER_PROBE_MAX_MS": "50",
-    "LLM_PROXY_DISPATCHER_BREAKER_FAILURES": "3",
-    "LLM_PROXY_DISPATCHER_MIN_IDLE_MS": "1000",
-    "DISPATCHER_BATCH_SIZE": "10",
-    "WEBHOOK_SECRET": SECRET,
-    "REDIS_STREAM_KEY": "llm-proxy-events",
-}
+from tests.support.webhook_server import WebhookReceiver
 
 
 @pytest.fixture
 def receiver(upstream: Upstream) -> WebhookReceiver:
     return WebhookReceiver(upstream, "/hook")
-
-
-def environ(redis: str, receiver: WebhookReceiver) -> dict[str, str]:
-    return {**QUICK, "REDIS_URL": redis, "WEBHOOK_URL": receiver.url}
 
 
 @pytest.mark.slow

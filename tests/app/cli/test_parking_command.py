@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.cli.test_dispatcher_command import Dispatcher, dispatching, environ, fed
+from tests.support.dispatchers import Dispatcher, dispatching, environ, fed
 from tests.support.http_sink import says
 from tests.support.llm_proxy import run
 from tests.support.redis_server import RedisServer
