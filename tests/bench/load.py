@@ -8,6 +8,9 @@ import asyncio
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
@@ -26,6 +29,8 @@ class Job(Struct, forbid_unknown_fields=True):
     """json, burst, streams, upload or download."""
     port: int
     token: str = ""
+    tokens: str = ""
+    """Path of a file with a token a line: each call shows the next one."""
     headers: tuple[str, ...] = ()
     """More of them, as lines."""
     target: str = CHAT
@@ -186,6 +191,18 @@ class Asker(_Client):
         self.transport.write(self._request)
 
 
+class ManyAskers(Asker):
+    """Takes its requests from where all of them take theirs."""
+
+    def __init__(self, requests: Iterator[bytes], job: Job, until: float, seen: Seen) -> None:
+        super().__init__(b"", job, until, seen)
+        self._requests = requests
+
+    def _ask(self) -> None:
+        self._request = next(self._requests)
+        super()._ask()
+
+
 class Listener(_Client):
     """One connection that listens to one stream."""
 
@@ -227,11 +244,21 @@ class Listener(_Client):
 
 
 async def ask(job: Job) -> Told:
-    seen, request = Seen(), chat(job)
+    make = _asker(job)
+    seen = Seen()
     until = seen.began + job.seconds
-    askers = [await _connect(job, lambda: Asker(request, job, until, seen)) for _ in range(job.concurrency)]
+    askers = [await _connect(job, lambda: make(until, seen)) for _ in range(job.concurrency)]
     await asyncio.gather(*(a.done for a in askers))
     return seen.told()
+
+
+def _asker(job: Job) -> Callable[[float, Seen], Asker]:
+    if not job.tokens:
+        request = chat(job)
+        return lambda until, seen: Asker(request, job, until, seen)
+    known = Path(job.tokens).read_text().split()
+    requests = cycle([chat(msgspec.structs.replace(job, token=token)) for token in known])
+    return lambda until, seen: ManyAskers(requests, job, until, seen)
 
 
 async def listen(job: Job) -> Told:
