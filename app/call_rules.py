@@ -10,7 +10,9 @@ from config.providers import Provider
 
 class CallRules(Struct, frozen=True):
     methods: frozenset[str]
-    prefixes: tuple[str, ...]
+    endpoints: frozenset[str]
+    below: tuple[str, ...]
+    """The same with a slash behind: what begins with one of them lies below an endpoint."""
     globs: tuple[re.Pattern[str], ...]
     parameters: dict[str, tuple[tuple[str, re.Pattern[str]], ...]]
     """Top-level field to (pattern as written, compiled)."""
@@ -22,9 +24,11 @@ class CallRules(Struct, frozen=True):
         methods = set(provider.allowed_methods)
         if "GET" in methods:
             methods.add("HEAD")  # RFC 9110 section 9.3.2: the same as GET, without the body
+        plain = [e.rstrip("/") for e in provider.allowed_endpoints if not _is_glob(e)]
         return cls(
             methods=frozenset(methods),
-            prefixes=tuple(e.rstrip("/") for e in provider.allowed_endpoints if not _is_glob(e)),
+            endpoints=frozenset(plain),
+            below=tuple(e + "/" for e in plain),
             globs=tuple(path_glob(e) for e in provider.allowed_endpoints if _is_glob(e)),
             parameters={
                 field: tuple((pattern, value_glob(pattern)) for pattern in patterns)
@@ -38,9 +42,7 @@ class CallRules(Struct, frozen=True):
         """Whether the path is an allowed endpoint or lies below one. `..` never is: the upstream would resolve it."""
         if is_ambiguous(path):
             return False
-        if any(path == p or path.startswith(p + "/") for p in self.prefixes):
-            return True
-        return any(glob.fullmatch(path) for glob in self.globs)
+        return path in self.endpoints or path.startswith(self.below) or any(glob.fullmatch(path) for glob in self.globs)
 
 
 def is_ambiguous(path: str) -> bool:

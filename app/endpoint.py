@@ -6,7 +6,6 @@ No Request, no StreamingResponse: they cost as much as everything else together 
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
-from secrets import token_hex
 from typing import Any, Final
 
 from app.errors import ClientGone, Draining, InvalidRequest, ProviderNotFound, Refusal
@@ -15,7 +14,7 @@ from app.reply import AsgiReply, Send
 from app.request_body import Receive, RequestBody
 from config.client_address import client_address
 from config.clock import Clock
-from config.ids import new_id
+from config.ids import new_id, random_piece
 from config.providers import Provider, Providers
 from config.settings import Settings
 
@@ -89,8 +88,7 @@ class Endpoint:
             )
 
     def _malformed(self, exchange: Exchange) -> Refusal | None:
-        hosts = [value for name, value in exchange.headers if name == b"host"]
-        if len(hosts) > 1 or not (hosts and hosts[0]):
+        if not exchange.header(b"host") or _stands_twice(b"host", exchange):
             return InvalidRequest("Send exactly one Host header.")
         if self.is_draining:
             return Draining("This server is being stopped; try again and another one will answer.")
@@ -104,8 +102,14 @@ class Endpoint:
         return client_address(peer, forwarded, self._trusted)
 
 
+def _stands_twice(name: bytes, exchange: Exchange) -> bool:
+    if len(exchange.first) == len(exchange.headers):
+        return False  # nothing does
+    return sum(given == name for given, _ in exchange.headers) > 1
+
+
 def _new_traceparent() -> str:
-    random = token_hex(24)
+    random = random_piece().hex()
     return f"00-{random[:32]}-{random[32:]}-01"
 
 

@@ -28,41 +28,25 @@ class Project(Struct, frozen=True):
     keys: tuple[ApiKeyRow, ...]
 
 
-class Facts:
+class Facts(Struct, gc=False):
     """What has become known of an exchange so far; `Record` makes the event of it. Times are monotonic nanoseconds."""
 
-    __slots__ = (
-        "attempts",
-        "can_tell_in_stream",
-        "code",
-        "cut",
-        "first_byte_ns",
-        "project_id",
-        "record_ns",
-        "recording",
-        "reply_head_ns",
-        "token_id",
-        "upstream_head_ns",
-        "waited_ns",
-    )
-
-    def __init__(self) -> None:
-        self.code = ""
-        self.cut: Cut = ""
-        self.project_id = ""
-        self.token_id = ""
-        self.recording: Recording = "off"
-        """Until a project has said otherwise, nothing of a body is recorded."""
-        self.attempts = 0
-        self.record_ns = 0
-        """Time spent on the record of this exchange."""
-        self.waited_ns = 0
-        """Time spent waiting for others (the client's body, the upstream's head): not our overhead."""
-        self.upstream_head_ns: int | None = None
-        self.reply_head_ns: int | None = None
-        self.can_tell_in_stream = False
-        """The reply is an event stream in clear and stands between two events: an error can be told as the next."""
-        self.first_byte_ns: int | None = None
+    code: str = ""
+    cut: Cut = ""
+    project_id: str = ""
+    token_id: str = ""
+    recording: Recording = "off"
+    """Until a project has said otherwise, nothing of a body is recorded."""
+    attempts: int = 0
+    record_ns: int = 0
+    """Time spent on the record of this exchange."""
+    waited_ns: int = 0
+    """Time spent waiting for others (the client's body, the upstream's head): not our overhead."""
+    upstream_head_ns: int | None = None
+    reply_head_ns: int | None = None
+    can_tell_in_stream: bool = False
+    """The reply is an event stream in clear and stands between two events: an error can be told as the next."""
+    first_byte_ns: int | None = None
 
 
 class Exchange:

@@ -32,9 +32,6 @@ _FRESH_S: Final = 60.0  # read again after this long even if no change was told:
 _UNKNOWN_S: Final = 2.0  # a token that does not exist is asked for again after this; a new one is told by a change
 _CHANGES_AT_ONCE: Final = 1000
 
-_Remembered = tuple[Any, float]
-"""What was read (None: there is no such row) and when."""
-
 
 class Lookups:
     def __init__(self, stores: Stores, *, stale_s: float, poll_s: float) -> None:
@@ -55,13 +52,17 @@ class Lookups:
     async def token(self, token: str) -> TokenRow | None:
         """The row of a token as the client showed it; None when there is none. Raises StoreAway."""
         key = hash_token(token)
-        found = await self._look_up(self._tokens, key, lambda: tokens.by_hash(self._stores.main, key))
+        found = _fresh(self._tokens, key)
+        if found is NO_VALUE:
+            found = await self._look_up(self._tokens, key, lambda: tokens.by_hash(self._stores.main, key))
         self.knows_tokens = self.knows_tokens or found is not None
         return found if found is None or isinstance(found, TokenRow) else None
 
     async def project(self, project_id: str) -> Project | None:
         """A project with its unsealed API keys; None when there is none. Raises StoreAway."""
-        found = await self._look_up(self._projects, project_id, lambda: self._read_project(project_id))
+        found = _fresh(self._projects, project_id)
+        if found is NO_VALUE:
+            found = await self._look_up(self._projects, project_id, lambda: self._read_project(project_id))
         return found if found is None or isinstance(found, Project) else None
 
     async def admit(self, row: TokenRow, now_ms: int) -> bool:
@@ -82,15 +83,12 @@ class Lookups:
             await asyncio.sleep(self._poll_s)
 
     async def _look_up(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
-        remembered = region.get(key)
-        if remembered is not NO_VALUE and self._is_fresh(remembered):
-            return remembered[0]
         try:
             if self.store_is_away:
                 raise StoreError("known to be away")
             return await self._read(region, key, read)
         except StoreError as error:
-            return self._stale(remembered, error)
+            return self._stale(region.get(key), error)
 
     async def _read(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
         self._reads[key] = self._reads.get(key, 0) + 1
@@ -104,11 +102,6 @@ class Lookups:
             if not self._reads[key]:
                 del self._reads[key]
                 self._outdated.discard(key)
-
-    def _is_fresh(self, remembered: _Remembered) -> bool:
-        value, read_at = remembered
-        age_s: float = time.monotonic() - read_at
-        return age_s < (_UNKNOWN_S if value is None else _FRESH_S)
 
     def _stale(self, remembered: Any, error: StoreError) -> Any:
         if remembered is not NO_VALUE:
@@ -165,3 +158,15 @@ class Lookups:
         if not away and self.store_is_away:
             log(logger, logging.WARNING, "the database is back")
         self.store_is_away = away
+
+
+def _fresh(region: CacheRegion, key: str) -> Any:
+    """What was read a short while ago (None: there is no such row), or NO_VALUE.
+
+    Straight from the region's backend: its own `get` looks for ways of expiring that we do not use.
+    """
+    kept: Any = region.backend.get(key)
+    if kept is NO_VALUE:
+        return NO_VALUE
+    value, read_at = kept.payload
+    return value if time.monotonic() - read_at < (_UNKNOWN_S if value is None else _FRESH_S) else NO_VALUE

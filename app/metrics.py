@@ -9,6 +9,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -76,26 +77,39 @@ class Metrics:
     def __init__(self) -> None:
         self.now = Snapshot(pid=os.getpid())
         self.inflight = 0
+        self._by_provider: dict[str, ProviderMetrics] = {}
+
+    def of(self, provider: str) -> "ProviderMetrics":
+        return self._by_provider.get(provider) or self._by_provider.setdefault(
+            provider, ProviderMetrics(self, provider)
+        )
 
     def count(self, key: str, by: int = 1) -> None:
         counters = self.now.counters
         counters[key] = counters.get(key, 0) + by
 
     def observe(self, key: str, ns: int, bounds: tuple[float, ...] = SECONDS) -> None:
-        histogram = self.now.histograms.get(key)
-        if histogram is None:
-            histogram = self.now.histograms[key] = Histogram.over(bounds)
-        histogram.observe_ns(ns)
+        self.histogram(key, bounds).observe_ns(ns)
+
+    def histogram(self, key: str, bounds: tuple[float, ...] = SECONDS) -> Histogram:
+        """Stays the same one for the life of the worker: who observes on every request may keep it."""
+        return self.now.histograms.get(key) or self.now.histograms.setdefault(key, Histogram.over(bounds))
 
     def gauge(self, key: str, value: float) -> None:
         self.now.gauges[key] = value
 
     def timed_until_proceed(self, processor: str, proceed: Proceed) -> Proceed:
-        """`proceed` that first notes how long `processor` took until it let the exchange proceed."""
-        key = f'llm_proxy_processor_seconds{{processor="{processor}"}}'
+        """`proceed` that first notes how long `processor` took until it let the exchange proceed.
+
+        What proceeds is entered at that same moment: one look at the clock for both.
+        """
+        key, histograms = f'llm_proxy_processor_seconds{{processor="{processor}"}}', self.now.histograms
 
         def observed(exchange: Exchange) -> Awaitable[None]:
-            self.observe(key, time.monotonic_ns() - exchange.entered_ns, MICROSECONDS)
+            now_ns = time.monotonic_ns()
+            histogram = histograms.get(key) or self.histogram(key, MICROSECONDS)
+            histogram.observe_ns(now_ns - exchange.entered_ns)
+            exchange.entered_ns = now_ns
             return proceed(exchange)
 
         return observed
@@ -107,6 +121,40 @@ class Metrics:
         fresh = target.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(self.now))
         fresh.replace(target)
+
+
+class ProviderMetrics:
+    """What every exchange with a provider adds to, found once. Each is there from its first observation on."""
+
+    def __init__(self, metrics: Metrics, provider: str) -> None:
+        self._metrics = metrics
+        self._provider = provider
+        self._durations: dict[int, Histogram] = {}
+        self.prompt_tokens = f'llm_proxy_prompt_tokens_total{{provider="{provider}"}}'
+        self.completion_tokens = f'llm_proxy_completion_tokens_total{{provider="{provider}"}}'
+
+    @cached_property
+    def upstream_duration(self) -> Histogram:
+        return self._histogram("upstream_duration_seconds")
+
+    @cached_property
+    def overhead(self) -> Histogram:
+        return self._histogram("overhead_seconds")
+
+    @cached_property
+    def time_to_first_byte(self) -> Histogram:
+        return self._histogram("time_to_first_byte_seconds")
+
+    def request_duration(self, status: int) -> Histogram:
+        found = self._durations.get(status)
+        if found is None:
+            found = self._durations[status] = self._histogram(
+                "request_duration_seconds", f',status="{status // 100}xx"'
+            )
+        return found
+
+    def _histogram(self, name: str, more: str = "") -> Histogram:
+        return self._metrics.histogram(f'llm_proxy_{name}{{provider="{self._provider}"{more}}}')
 
 
 def collected(folder: Path, own: Metrics | None, worker: str) -> Snapshot:

@@ -77,12 +77,16 @@ def compose(processors: Sequence[Processor], *, end: Proceed, metrics: Metrics) 
     proceed = end
     for processor in reversed(processors):
         proceed = _link(processor, metrics.timed_until_proceed(type(processor).__name__, proceed))
-    return proceed
+    return _entered_now(proceed)
 
 
 def _link(processor: Processor, proceed: Proceed) -> Proceed:
-    def run(exchange: Exchange) -> Awaitable[None]:
-        exchange.entered_ns = time.monotonic_ns()
-        return processor(exchange, proceed)
+    return lambda exchange: processor(exchange, proceed)
 
-    return run
+
+def _entered_now(proceed: Proceed) -> Proceed:
+    def enter(exchange: Exchange) -> Awaitable[None]:
+        exchange.entered_ns = time.monotonic_ns()
+        return proceed(exchange)
+
+    return enter

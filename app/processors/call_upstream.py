@@ -7,6 +7,7 @@ its head came, because a model that goes on talking is paid for.
 import asyncio
 import random
 import time
+from collections.abc import Awaitable
 from typing import Final, cast
 
 from app.credentials import without_credentials
@@ -31,9 +32,9 @@ class CallUpstream:
         key = _choose_key(exchange)
         request = await _request(exchange, key)
         exchange.body.attend()
+        forwarding, total_ms = self._forward(exchange, request), exchange.provider.timeouts.total_ms
         try:
-            async with asyncio.timeout(_total_s(exchange)):
-                await self._forward(exchange, request)
+            await (_within(total_ms / 1000, forwarding) if total_ms else forwarding)
         except TimeoutError as error:
             exchange.facts.cut = "upstream"
             raise UpstreamTimeout(f"{exchange.provider.name} took longer than is allowed in total.") from error
@@ -51,8 +52,7 @@ class CallUpstream:
             facts.upstream_head_ns = time.monotonic_ns()
         finally:
             facts.waited_ns += time.monotonic_ns() - began
-        key = f'llm_proxy_upstream_duration_seconds{{provider="{exchange.provider.name}"}}'
-        self._metrics.observe(key, facts.upstream_head_ns - began)
+        self._metrics.of(exchange.provider.name).upstream_duration.observe_ns(facts.upstream_head_ns - began)
         try:
             await _pass_on(exchange, response)
         except (UpstreamCut, UpstreamTimeout):
@@ -106,22 +106,23 @@ async def _request(exchange: Exchange, key: Secret) -> UpstreamRequest:
 
 def _choose_key(exchange: Exchange) -> Secret:
     """One of the project's API keys for the provider, by weight."""
-    keys = [k for k in exchange.project.keys if k.provider == exchange.provider.name and k.weight > 0]
+    name = exchange.provider.name
+    keys = [k for k in exchange.project.keys if k.provider == name and k.weight > 0]
     if not keys:
-        raise UpstreamKeyMissing(f"This project has no API key for {exchange.provider.name}; ask its admin to add one.")
+        raise UpstreamKeyMissing(f"This project has no API key for {name}; ask its admin to add one.")
     if len(keys) == 1:
         return keys[0].key
     return random.choices(keys, weights=[k.weight for k in keys])[0].key
 
 
+async def _within(total_s: float, forwarding: Awaitable[None]) -> None:
+    async with asyncio.timeout(total_s):
+        await forwarding
+
+
 def _is_readable_stream(response: UpstreamResponse) -> bool:
     heads = dict(response.headers)
     return heads.get(b"content-type", b"").startswith(EVENT_STREAM) and b"content-encoding" not in heads
-
-
-def _total_s(exchange: Exchange) -> float | None:
-    total_ms = exchange.provider.timeouts.total_ms
-    return total_ms / 1000 if total_ms else None
 
 
 def _raise_why(exchange: Exchange) -> None:

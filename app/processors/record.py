@@ -55,7 +55,7 @@ class Record:
 
     def _count(self, exchange: Exchange, said: Transcription) -> None:
         facts, metrics = exchange.facts, self._metrics
-        provider = exchange.provider.name
+        figures = metrics.of(exchange.provider.name)
         metrics.count("llm_proxy_requests_total")
         if said.status >= 400 or said.status == 0:
             metrics.count("llm_proxy_errors_total")
@@ -63,17 +63,14 @@ class Record:
             metrics.count(f'llm_proxy_refusals_total{{code="{facts.code}"}}')
         if facts.cut:
             metrics.count(f'llm_proxy_exchanges_cut_total{{by="{facts.cut}"}}')
-        labels = f'provider="{provider}",status="{said.status // 100}xx"'
-        ended = time.monotonic_ns() - exchange.accepted_ns
-        metrics.observe(f"llm_proxy_request_duration_seconds{{{labels}}}", ended)
-        metrics.observe(f'llm_proxy_overhead_seconds{{provider="{provider}"}}', overhead_ns(exchange))
+        figures.request_duration(said.status).observe_ns(time.monotonic_ns() - exchange.accepted_ns)
+        figures.overhead.observe_ns(overhead_ns(exchange))
         if facts.first_byte_ns is not None:
-            since = facts.first_byte_ns - exchange.accepted_ns
-            metrics.observe(f'llm_proxy_time_to_first_byte_seconds{{provider="{provider}"}}', since)
+            figures.time_to_first_byte.observe_ns(facts.first_byte_ns - exchange.accepted_ns)
         usage = said.reply_facts().usage
         if usage is not None:
-            metrics.count(f'llm_proxy_prompt_tokens_total{{provider="{provider}"}}', usage.prompt_tokens)
-            metrics.count(f'llm_proxy_completion_tokens_total{{provider="{provider}"}}', usage.completion_tokens)
+            metrics.count(figures.prompt_tokens, usage.prompt_tokens)
+            metrics.count(figures.completion_tokens, usage.completion_tokens)
 
 
 def _log(exchange: Exchange, said: Transcription) -> None:

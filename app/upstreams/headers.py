@@ -47,6 +47,7 @@ _CLIENT_ONLY: Final = frozenset(
         b"x-proxy-id",
     }
 )
+_OURS: Final = ((b"x-proxy", b"llm-proxy"), (b"x-proxy-version", VERSION.encode()))
 _NOT_SENT_UPSTREAM: Final = _HOP_BY_HOP | _CLIENT_ONLY | STRIPPED
 _NOT_SENT_WITHOUT_BODY: Final = _NOT_SENT_UPSTREAM | {b"content-length"}
 _NOT_SENT_BACK: Final = _HOP_BY_HOP | {b"set-cookie", b"set-cookie2"}
@@ -63,8 +64,7 @@ def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Head
         key_header(exchange.provider.auth, key),
         (b"x-request-id", exchange.request_id.encode()),
         (b"traceparent", exchange.traceparent.encode()),
-        (b"x-proxy", b"llm-proxy"),
-        (b"x-proxy-version", VERSION.encode()),
+        *_OURS,
         (b"x-proxy-id", exchange.project.row.id.encode()),
     ]
 
