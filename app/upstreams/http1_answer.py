@@ -71,6 +71,8 @@ class Answer:
             self._broken(_NOT_HTTP)
         if not self.has_head and self._head_bytes > _MAX_HEAD_BYTES:
             self._broken("The upstream's response head is too large.")
+        if self.is_complete:
+            self._parser = None  # it holds us, and we hold it
 
     def end(self, error: Exception | None) -> None:
         """The connection is gone, with or without an error."""

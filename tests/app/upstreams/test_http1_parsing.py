@@ -1,6 +1,7 @@
 """Our own client on bytes: any split gives the same answer, garbage gives a clean error, nothing is smuggled."""
 
 import asyncio
+import gc
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import UpstreamCut, UpstreamTimeout
-from app.upstreams.http1_answer import ClosedUnanswered
+from app.upstreams.http1_answer import Answer, ClosedUnanswered
 from app.upstreams.http1_connection import Http1Connection
 from app.upstreams.http1_upstream import _head
 from app.upstreams.upstream import UpstreamRequest
@@ -233,3 +234,19 @@ async def test_pieces_that_come_in_time_may_take_longer_together(http1_at: Dial)
             assert await asked(upstream, get()) == (200, b"x" * 10)
 
     await at_some_pace(dripping)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_complete_answer_leaves_nothing_to_the_cycle_collector(method: str) -> None:
+    def living() -> int:
+        return sum(isinstance(thing, Answer) for thing in gc.get_objects())
+
+    gc.collect()
+    before = living()
+    answer = Answer(method)
+    answer.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n" + (b"" if method == "HEAD" else b"ok"))
+    assert living() == before + 1
+
+    del answer
+
+    assert living() == before
