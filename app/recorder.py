@@ -62,7 +62,7 @@ class Recorder:
         log(logger, logging.ERROR, "an event could not be recorded", event_id=exchange.event_id, error=str(error))
 
     def _finished(self, exchange: Exchange, transcription: Transcription) -> ExchangeFinished:
-        facts, said = exchange.facts, transcription
+        facts, said, first = exchange.facts, transcription, exchange.first
         call, told = said.call_facts(exchange), said.reply_facts()
         names_people = facts.recording != "off"
         return ExchangeFinished(
@@ -75,11 +75,11 @@ class Recorder:
             code=facts.code,
             trace_id=exchange.traceparent[3:35],
             client_ip=exchange.client_ip,
-            user_agent=_text(exchange.header(b"user-agent")),
+            user_agent=_text(first.get(b"user-agent")),
             project_id=facts.project_id,
             token_id=facts.token_id,
-            organisation=_text(exchange.header(b"openai-organization")),
-            session_id=(call.session_id or _text(exchange.header(b"x-session-id"))) if names_people else "",
+            organisation=_text(first.get(b"openai-organization")),
+            session_id=(call.session_id or _text(first.get(b"x-session-id"))) if names_people else "",
             conversation_id=call.conversation_id if names_people else "",
             end_user=call.end_user if names_people else "",
             provider=_provider(exchange),

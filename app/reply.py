@@ -17,7 +17,7 @@ class Reply(Protocol):
         """Status and head. Called once."""
         ...
 
-    async def write(self, chunk: bytes, *, last: bool = False) -> None:
+    def write(self, chunk: bytes, *, last: bool = False) -> Awaitable[None]:
         """A piece of the body. With `last` it is the final one and `finish` need not be called."""
         ...
 
@@ -44,9 +44,9 @@ class AsgiReply:
         self.is_started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, chunk: bytes, *, last: bool = False) -> None:
+    def write(self, chunk: bytes, *, last: bool = False) -> Awaitable[None]:
         self.is_finished = last
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": not last})
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": not last})
 
     async def finish(self) -> None:
         if not self.is_finished:

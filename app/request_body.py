@@ -46,7 +46,7 @@ class RequestBody:
         self._pieces: deque[bytes] = deque()
         self._more: asyncio.Future[None] | None = None
         """Done when there is another piece, or the end."""
-        self._prefix = bytearray()
+        self._prefix: bytes | bytearray = b""  # a body that comes in one piece is never copied
         self._complete = length == 0
         self.ended_by: Exception | None = None
         """Why the attending task was cancelled."""
@@ -80,7 +80,7 @@ class RequestBody:
         """The whole body. Raises BodyTooLarge beyond `max_bytes`, ClientGone."""
         began = time.monotonic_ns()
         while not self._complete:
-            self._prefix += self._piece_of(await self._receive())
+            self._keep(self._piece_of(await self._receive()))
             if self.size > max_bytes:
                 raise BodyTooLarge(f"The body is larger than {max_bytes} bytes, the most that can be checked here.")
         self.waited_ns += time.monotonic_ns() - began
@@ -141,11 +141,19 @@ class RequestBody:
             return  # nothing but the news of a leaving can follow
         room = self.keep_bytes - len(self._prefix)
         if room > 0:
-            self._prefix += piece[:room]
+            self._keep(piece[:room])
         if piece:
             self._pieces.append(piece)
         if self._more is not None and not self._more.done():
             self._more.set_result(None)
+
+    def _keep(self, piece: bytes) -> None:
+        if not self._prefix:
+            self._prefix = piece
+            return
+        if isinstance(self._prefix, bytes):
+            self._prefix = bytearray(self._prefix)
+        self._prefix += piece
 
     def _piece_of(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":

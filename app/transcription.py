@@ -29,7 +29,7 @@ class Transcription:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._kept = bytearray()
+        self._kept: bytes | bytearray = b""  # a reply that comes in one piece is never copied
         self._reader: ReplyReader | None = None
         self._told: ReplyFacts | None = None
         self.content_type = ""
@@ -61,7 +61,15 @@ class Transcription:
         if self._reader is not None:
             self._reader.feed(chunk)
         if exchange.facts.recording == "full" and len(self._kept) < self._max_bytes:
-            self._kept += chunk[: self._max_bytes - len(self._kept)]
+            self._keep(chunk[: self._max_bytes - len(self._kept)])
+
+    def _keep(self, piece: bytes) -> None:
+        if not self._kept:
+            self._kept = piece
+            return
+        if isinstance(self._kept, bytes):
+            self._kept = bytearray(self._kept)
+        self._kept += piece
 
     def call_facts(self, exchange: Exchange) -> CallFacts:
         content_type = (exchange.header(b"content-type") or b"").decode("latin-1")

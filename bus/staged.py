@@ -96,7 +96,8 @@ def _id_bytes(text: str) -> bytes:
 
 
 def _has_bodies(event: ExchangeFinished) -> bool:
-    return any(body and body.data for body in (event.request_body, event.response_body))
+    asked, answered = event.request_body, event.response_body
+    return bool((asked and asked.data) or (answered and answered.data))
 
 
 def _without_bodies(event: ExchangeFinished) -> ExchangeFinished:

@@ -6,8 +6,8 @@ that is still at hand).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from app.errors import UpstreamCut, UpstreamTimeout
@@ -98,8 +98,8 @@ class Http1Response:
         self.status = status
         self.headers = headers
 
-    async def read(self) -> bytes:
-        return b"" if self._connection is None else await self._connection.read(self._idle_s)
+    def read(self) -> Coroutine[Any, Any, bytes]:
+        return _nothing() if self._connection is None else self._connection.read(self._idle_s)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -109,6 +109,10 @@ class Http1Response:
             self._sending.cancel()  # the upstream has answered without wanting the rest
             connection.abort()
         self._pool.give_back(connection)
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 def _may_be_repeated(request: UpstreamRequest) -> bool:

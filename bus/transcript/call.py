@@ -44,14 +44,14 @@ _decoder = msgspec.json.Decoder(_Call)
 
 def read_call(dialect: str, path: str, content_type: str, body: bytes) -> CallFacts:
     """`body` as it passed, or its beginning. Never raises."""
-    call = _decode(content_type, body)
+    call, told = _decode(content_type, body), paths.told_by(dialect, path)
     metadata = call.metadata if isinstance(call.metadata, dict) else {}
-    user_id = metadata.get("user_id") if paths.shape_of(dialect, path) == "anthropic" else None
+    user_id = metadata.get("user_id") if told.shape == "anthropic" else None
     return CallFacts(
-        model=name_of(paths.model_in(path)) or name_of(call.model),
-        is_stream=call.stream is True or paths.streams(path),
+        model=told.model or name_of(call.model),
+        is_stream=call.stream is True or told.streams,
         end_user=name_of(call.user) or name_of(call.safety_identifier) or name_of(user_id),
-        conversation_id=_conversation(call) or name_of(paths.conversation_in(path)),
+        conversation_id=_conversation(call) or told.conversation_id,
         session_id=name_of(call.session_id) or name_of(metadata.get("session_id")),
     )
 

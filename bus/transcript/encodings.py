@@ -30,6 +30,8 @@ class Decoder(Protocol):
 
 def decoder_for(content_encoding: str) -> "Decoder | None":
     """None for an encoding, or a chain of them, that is not read."""
+    if not content_encoding:
+        return _IDENTITY
     match content_encoding.strip().lower():
         case "" | "identity":
             return Identity()
@@ -47,6 +49,9 @@ def decoder_for(content_encoding: str) -> "Decoder | None":
 class Identity:
     def decode(self, chunk: bytes) -> Iterator[bytes]:
         yield chunk
+
+
+_IDENTITY: Final = Identity()
 
 
 class Gzip:

@@ -17,8 +17,10 @@ _FILE = re.compile(rb"[;\s]filename\*?=", re.IGNORECASE)
 
 def fields(content_type: str, body: bytes) -> dict[str, str]:
     """Fields by name, the first of a name; empty when `content_type` is no multipart form."""
+    if not content_type.lower().lstrip().startswith("multipart/"):
+        return {}
     boundary = _BOUNDARY.search(content_type)
-    if boundary is None or not content_type.lower().lstrip().startswith("multipart/"):
+    if boundary is None:
         return {}
     delimiter = b"\r\n--" + (boundary.group(1) or boundary.group(2)).encode()
     found = _scan(b"\r\n" + body[:_SCAN_BYTES], delimiter)

@@ -79,9 +79,13 @@ def _read(json: bytes, found: Found) -> _Object | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         _read_ends(json, found)
         return None
-    inner = told.response or _Response()
-    found.name(told.model or inner.model, inner.id or told.id)
-    found.replace_counts(told.usage or inner.usage)
+    inner = told.response
+    if inner is None:
+        found.name(told.model, told.id)
+        found.replace_counts(told.usage)
+    else:
+        found.name(told.model or inner.model, inner.id or told.id)
+        found.replace_counts(told.usage or inner.usage)
     return told
 
 

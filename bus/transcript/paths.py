@@ -1,8 +1,13 @@
 """What a path tells: the wire form that is spoken there, and the names that stand in it."""
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote
+
+from msgspec import Struct
+
+from bus.transcript.found import name_of
 
 Shape = Literal["openai", "anthropic", "gemini"]
 _MODEL_IN_PATH: Final = (
@@ -19,6 +24,23 @@ def shape_of(dialect: str, path: str) -> Shape:
     if dialect == "anthropic" or path.endswith("/v1/messages"):
         return "anthropic"
     return "openai"
+
+
+class PathFacts(Struct, frozen=True):
+    shape: Shape
+    model: str
+    streams: bool
+    conversation_id: str
+
+
+@lru_cache(maxsize=1024)  # most calls go to a handful of paths
+def told_by(dialect: str, path: str) -> PathFacts:
+    return PathFacts(
+        shape=shape_of(dialect, path),
+        model=name_of(model_in(path)),
+        streams=streams(path),
+        conversation_id=name_of(conversation_in(path)),
+    )
 
 
 def model_in(path: str) -> str:

@@ -50,7 +50,7 @@ class ReplyReader:
     """One per reply. `feed` the response's bytes in order, as they came from the upstream; then `close`, once."""
 
     def __init__(self, dialect: str, path: str, content_type: str, content_encoding: str) -> None:
-        self._dialect = _DIALECTS[paths.shape_of(dialect, path)]
+        self._dialect = _DIALECTS[paths.told_by(dialect, path).shape]
         decoder = decoder_for(content_encoding)
         self._decoder = decoder or Identity()
         self._reading = _reading(content_type, self._dialect) if decoder else _Unread()
@@ -110,7 +110,10 @@ class _Stream:
         self._found = Found()
 
     def feed(self, chunk: bytes) -> None:
-        for block in self._blocks.feed(chunk):
+        blocks = self._blocks.feed(chunk)
+        if len(blocks) > 2 and not self._first_events and not any(marker in chunk for marker in self._markers):
+            del blocks[1:]  # only the first began before this chunk
+        for block in blocks:
             if self._first_events:
                 self._read(block)
                 continue

@@ -16,6 +16,8 @@ MAX_COUNT: Final = 2**31 - 1  # fits every database's integer; no exchange comes
 
 def count(value: object) -> int:
     """A number of model tokens: 0 for what is none, clamped to MAX_COUNT."""
+    if type(value) is int and 0 <= value <= MAX_COUNT:  # nearly always
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         return 0
     return MAX_COUNT if value >= MAX_COUNT else int(value)
