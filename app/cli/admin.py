@@ -1,15 +1,12 @@
-"""`llm-proxy admin`: the admin alone, and how the supervisor's admin child serves: Granian in this very process."""
+"""`llm-proxy admin`: the admin alone."""
 
-import asyncio
 import logging
 from typing import Annotated
 
 import typer
 
 from app.cli.options import EnvFile, settings_with
-from config.addresses import parse
 from config.logs import log, set_up_logs
-from config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +27,7 @@ def admin(
       llm-proxy admin --listen :8081
     """
     from app.cli import checks
+    from app.cli.admin_app import serve
 
     flags = {"ADMIN_UI_LISTEN_ADDR": listen, "MANAGEMENT_TOKEN": management_token}
     settings = settings_with(flags, env)
@@ -41,16 +39,3 @@ def admin(
     set_up_logs(settings, "admin")
     log(logger, logging.INFO, "serving", url=f"{address.url}/admin")
     raise typer.Exit(serve(settings))
-
-
-def serve(settings: Settings) -> int:
-    """Until SIGTERM."""
-    from admin.main import build_app, make_parts
-    from app.cli.in_process import serve_app
-    from config.clock import SystemClock
-    from config.load import raw_environment
-
-    public_url = raw_environment(frozenset({"PROXY_URL"})).get("PROXY_URL", "")
-    parts = make_parts(settings, SystemClock(), public_url)
-    address = parse(settings.admin_ui_listen_addr, "ADMIN_UI_LISTEN_ADDR")
-    return asyncio.run(serve_app(build_app(parts), address))

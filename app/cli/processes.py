@@ -1,9 +1,9 @@
 """The hidden commands: what the supervisor starts, as `python -m app.cli.main _proxy <pid of the supervisor> ...`.
 
 Settings come through the environment. Exit code 2 means: this configuration cannot be used, do not start me again.
+Each function imports what its process needs: the supervisor, which starts first and stays, not even asyncio.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from app.cli.failures import tell
@@ -49,24 +49,30 @@ def _proxy(settings: Settings, options: Sequence[str]) -> int:
 
 
 def _keeper(settings: Settings, options: Sequence[str]) -> int:
+    import asyncio
+
     from app.cli.keeper import keep
 
     return asyncio.run(keep(settings, with_dispatcher="--no-dispatcher" not in options))
 
 
 def _dispatcher(settings: Settings, options: Sequence[str]) -> int:
+    import asyncio
+
     from app.cli.dispatching import dispatch
 
     return asyncio.run(dispatch(settings, is_child=True))
 
 
 def _admin(settings: Settings, options: Sequence[str]) -> int:
-    from app.cli.admin import serve
+    from app.cli.admin_app import serve
 
     return serve(settings)
 
 
 def _schema(settings: Settings, options: Sequence[str]) -> int:
+    import asyncio
+
     from app.cli.schema import prepare_when_it_answers
     from sql.errors import SchemaMismatch
 
@@ -78,12 +84,16 @@ def _schema(settings: Settings, options: Sequence[str]) -> int:
 
 
 def _demo(settings: Settings, options: Sequence[str]) -> int:
+    import asyncio
+
     from app.cli.demo_run import run_demo
 
     return asyncio.run(run_demo(settings, with_admin="--no-admin" not in options, with_traffic="--traffic" in options))
 
 
 def _metrics(settings: Settings, options: Sequence[str]) -> int:
+    import asyncio
+
     from app.cli.in_process import serve_app
     from app.metrics_routes import metrics_app
     from config.addresses import parse

@@ -9,8 +9,9 @@ import importlib
 import logging
 import math
 import multiprocessing
+import resource
 import time
-from typing import Any
+from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -30,6 +31,10 @@ from config.settings import Settings
 logger = logging.getLogger(__name__)
 
 _QUICK_DEATH_S = 3.0
+# Of one worker, at work or at rest: what comes beyond stays in the backlog. Granian would divide the backlog by the
+# workers, and 4,096 half requests were enough to keep everybody out. One costs about 18 KB.
+_CONNECTIONS: Final = 16_384
+_FILES: Final = 65_536
 
 
 class ProxyServer(MPServer):
@@ -66,8 +71,17 @@ class ProxyServer(MPServer):
 
 def serve(settings: Settings) -> int:
     """Until SIGTERM. Running replies have their share of the drain time."""
+    server = server_of(settings, files=allow_files())
+    _import_for_workers()
+    forked_children_stop_by_default()
+    server.serve(target_loader=proxy_app.load, wrap_loader=False)
+    return 0
+
+
+def server_of(settings: Settings, *, files: int) -> ProxyServer:
+    """`files` is how many a worker may have open."""
     address = parse(settings.listen_addr, "LISTEN_ADDR")
-    server = ProxyServer(
+    return ProxyServer(
         target="app.cli.proxy_app:load",  # only a name: the loader below is what is called
         address=address.host,
         port=address.port,
@@ -78,16 +92,26 @@ def serve(settings: Settings) -> int:
         websockets=False,  # an upgrade arrives as a plain request then, and gets our 501
         workers=settings.workers,
         backlog=BACKLOG,
+        backpressure=min(_CONNECTIONS, files // 2),  # each may need one to an upstream
         respawn_failed_workers=True,
         respawn_interval=0.1,
         workers_kill_timeout=max(1, math.floor(settings.drain_s * PROXY_SHARE) - 1),
         log_level=LogLevels.warning,
         log_dictconfig=LOGS,
     )
-    _import_for_workers()
-    forked_children_stop_by_default()
-    server.serve(target_loader=proxy_app.load, wrap_loader=False)
-    return 0
+
+
+def allow_files() -> int:
+    """As many open files as this process may allow itself; a login or a service often begins with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):  # a sandbox may refuse it
+        return soft
+    return wanted
 
 
 def _import_for_workers() -> None:
