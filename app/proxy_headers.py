@@ -35,9 +35,9 @@ def passage_headers(exchange: Exchange) -> Headers:
 
 def _rfc3339(at_ms: int) -> bytes:
     seconds, ms = divmod(at_ms, 1000)
-    return f"{_second(seconds)}.{ms:03d}Z".encode()
+    return b"%b.%03dZ" % (_second(seconds), ms)
 
 
 @lru_cache(maxsize=8)  # every reply of a second asks for the same text, and making it is 4 % of a reply
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+def _second(seconds: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode()

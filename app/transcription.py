@@ -44,12 +44,11 @@ class Transcription:
         A GET of a stored reply tells the usage of its making again, which would be counted twice.
         """
         self.status = status
-        for name, value in headers:
-            if name == b"content-type":
-                self.content_type = value.decode("latin-1")
-                self.is_stream = value.startswith(EVENT_STREAM)
-            elif name == b"content-encoding":
-                self.content_encoding = value.decode("latin-1")
+        heads = dict(headers)
+        content_type = heads.get(b"content-type", b"")
+        self.content_type = content_type.decode("latin-1")
+        self.is_stream = content_type.startswith(EVENT_STREAM)
+        self.content_encoding = heads.get(b"content-encoding", b"").decode("latin-1")
         if exchange.facts.upstream_head_ns is not None and status < 400 and exchange.method == "POST":
             self._reader = ReplyReader(
                 exchange.provider.dialect, exchange.path, self.content_type, self.content_encoding

@@ -56,7 +56,7 @@ _NOT_SENT_BACK: Final = _HOP_BY_HOP | {b"set-cookie", b"set-cookie2"}
 def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Headers:
     """The client's headers, less what is not the upstream's business, with the API key."""
     dropped = _NOT_SENT_UPSTREAM if has_body else _NOT_SENT_WITHOUT_BODY
-    if named := named_in_connection(exchange.headers):
+    if b"connection" in exchange.first and (named := named_in_connection(exchange.headers)):
         dropped |= named
     kept = [(name, value) for name, value in exchange.headers if name not in dropped]
     return [

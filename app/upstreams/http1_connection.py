@@ -11,6 +11,7 @@ from app.errors import UpstreamTimeout
 from app.upstreams.http1_answer import Answer
 from app.upstreams.upstream import Headers
 
+_LOOK_ONLY: Final = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _READ_AHEAD_BYTES: Final = 256 * 1024  # then the upstream waits until the client has taken some
 
 
@@ -94,7 +95,7 @@ class Http1Connection(asyncio.Protocol):
         if self._is_closed or self.socket is None:
             return False
         try:
-            self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.socket.recv(1, _LOOK_ONLY)
         except BlockingIOError:
             return True
         except OSError:

@@ -7,7 +7,7 @@ that is still at hand).
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
 from app.errors import UpstreamCut, UpstreamTimeout
@@ -55,7 +55,7 @@ class Http1Upstream:
         sending: asyncio.Task[None] | None = None
         try:
             head = _head(request, self._path, self._host)
-            if isinstance(request.body, bytes | None):
+            if _is_at_hand(request.body):
                 connection.ask(request.method, head + request.body if request.body else head)
             else:
                 connection.ask(request.method, head)
@@ -116,7 +116,11 @@ async def _nothing() -> bytes:
 
 
 def _may_be_repeated(request: UpstreamRequest) -> bool:
-    return request.method in _IDEMPOTENT and isinstance(request.body, bytes | None)
+    return request.method in _IDEMPOTENT and _is_at_hand(request.body)
+
+
+def _is_at_hand(body: bytes | AsyncIterator[bytes] | None) -> TypeGuard[bytes | None]:
+    return body is None or isinstance(body, bytes)
 
 
 def _head(request: UpstreamRequest, path: str, host: str) -> bytes:
@@ -137,7 +141,7 @@ def _head(request: UpstreamRequest, path: str, host: str) -> bytes:
 
 def _is_chunked(request: UpstreamRequest) -> bool:
     """A body that comes in pieces and whose length nobody has told."""
-    return not isinstance(request.body, bytes | None) and all(name != b"content-length" for name, _ in request.headers)
+    return not _is_at_hand(request.body) and all(name != b"content-length" for name, _ in request.headers)
 
 
 async def _send(connection: Http1Connection, request: UpstreamRequest) -> None:
