@@ -15,6 +15,7 @@ from bus.transcript.found import Found
 from bus.transcript.sse import Event
 
 MARKERS: Final = (b"message_start", b"message_delta", b"message_stop", b'"error"')
+UNTOLD: Final = b""
 _ENDS: Final = frozenset({"message_stop", "error"})
 
 

@@ -16,6 +16,7 @@ from bus.transcript.found import Found
 from bus.transcript.sse import Event
 
 MARKERS: Final = (b"usageMetadata", b"finishReason", b"blockReason", b'"error"')
+UNTOLD: Final = b""
 
 
 class _Candidate(Struct):

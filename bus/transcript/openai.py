@@ -18,6 +18,8 @@ from bus.transcript.sse import Event
 MARKERS: Final = (b'"usage"', b'"error"', b"[DONE]", b".completed", b".done")
 """An event without any of these has nothing to tell, the first few apart. Each check costs a part of a microsecond
 for every chunk, so these are few: `response.failed` and `.incomplete` are found by the `"error"` in their response."""
+UNTOLD: Final = b'"usage":null'
+"""Stands in every chunk but the last when the client asked for usage: that is no marker."""
 _ENDS: Final = frozenset(
     (
         "response.completed",

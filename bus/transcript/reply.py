@@ -36,6 +36,11 @@ class Dialect(Protocol):
     @property
     def MARKERS(self) -> tuple[bytes, ...]: ...
 
+    @property
+    def UNTOLD(self) -> bytes:
+        """What looks like a marker and is none; empty when there is no such thing."""
+        ...
+
     def read_event(self, event: sse.Event, found: Found) -> None: ...
 
     def read_body(self, body: bytes, found: Found) -> None: ...
@@ -104,23 +109,26 @@ class _Unread:
 class _Stream:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._markers = dialect.MARKERS
+        self._markers, self._untold = dialect.MARKERS, dialect.UNTOLD
         self._blocks = sse.Blocks()
         self._first_events = _FIRST_EVENTS
         self._found = Found()
 
     def feed(self, chunk: bytes) -> None:
         blocks = self._blocks.feed(chunk)
-        if len(blocks) > 2 and not self._first_events and not any(marker in chunk for marker in self._markers):
+        if len(blocks) > 2 and not self._first_events and not self._may_tell(chunk):
             del blocks[1:]  # only the first began before this chunk
         for block in blocks:
-            if self._first_events:
+            if self._first_events or self._may_tell(block):
                 self._read(block)
-                continue
-            for marker in self._markers:  # a loop: any() over a generator takes four times as long
-                if marker in block:
-                    self._read(block)
-                    break
+
+    def _may_tell(self, text: bytes) -> bool:
+        if self._untold:
+            text = text.replace(self._untold, b"")
+        for marker in self._markers:  # noqa: SIM110 - any() over a generator takes four times as long
+            if marker in text:
+                return True
+        return False
 
     def _read(self, block: bytes) -> None:
         event = sse.parse(block)

@@ -114,3 +114,29 @@ def test_json_of_any_shape_under_the_names_we_read_is_no_error(value: object, na
     facts = read(name + kind, "", [body])
 
     assert facts.usage is None or min(facts.usage.prompt_tokens, facts.usage.completion_tokens) >= 0
+
+
+_HEAD = '"id":"c1","object":"chat.completion.chunk","model":"gpt-4.1","choices":'
+_SAID = [
+    f'data: {{{_HEAD}[{{"index":0,"delta":{{"content":" word"}}}}]}}',
+    f'data: {{{_HEAD}[{{"index":0,"delta":{{"content":" word"}}}}],"usage":null}}',
+    f'data: {{{_HEAD}[{{"index":0,"delta":{{"content":"\\"usage\\":null"}}}}], "usage": null}}',
+    f'data: {{{_HEAD}[],"usage":{{"prompt_tokens":3,"completion_tokens":1}}}}',
+    f'data: {{"usage":null,{_HEAD}[],"usage":{{"prompt_tokens":4,"completion_tokens":2}}}}',
+    ": still there",
+]
+
+
+@given(
+    st.lists(st.sampled_from(_SAID), min_size=3, max_size=30),
+    st.lists(st.integers(0, 4000), max_size=4),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_events_that_come_together_tell_what_they_tell_one_by_one(said: list[str], at: list[int], line: str) -> None:
+    stream = "".join(event + 2 * line for event in said).encode()
+
+    whole = read("openai.sse", "", cut(stream, at))
+
+    assert whole == read("openai.sse", "", [stream[n : n + 1] for n in range(len(stream))])
+    counts = [4 if '"prompt_tokens":4' in event else 3 for event in said if "prompt_tokens" in event]
+    assert (whole.usage.prompt_tokens if whole.usage else None) == (counts[-1] if counts else None)
