@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 import typer
 
-from app.cli import admin, chat, dispatcher, dlq, doctor, ledger, manage, migrate, replay, server, setup
+from app.cli import admin, audit, chat, dispatcher, dlq, doctor, ledger, manage, migrate, replay, server, setup
 from app.cli.failures import FAILED, MISCONFIGURED, say, tell
 
 _ABOUT = """A self-hosted LLM gateway: transparent proxy, withering tokens, a record of every call that is never lost.
@@ -56,6 +56,7 @@ cli.command("dispatcher")(dispatcher.dispatcher)
 cli.add_typer(manage.manage, name="manage")
 cli.command("chat")(chat.chat)
 cli.add_typer(migrate.migrate, name="migrate")
+cli.add_typer(audit.audit, name="audit")
 cli.add_typer(dlq.dlq, name="dlq")
 cli.command("ledger")(ledger.ledger)
 cli.command("replay")(replay.replay)
