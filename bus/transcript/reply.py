@@ -17,6 +17,7 @@ from bus.transcript.found import Found
 from bus.transcript.kept import Kept
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+_ROW: Final = 12  # events that are searched for markers together
 _FIRST_EVENTS: Final = 8  # decoded to learn the model's name; Azure's first one has none
 
 
@@ -116,11 +117,20 @@ class _Stream:
 
     def feed(self, chunk: bytes) -> None:
         blocks = self._blocks.feed(chunk)
-        if len(blocks) > 2 and not self._first_events and not self._may_tell(chunk):
-            del blocks[1:]  # only the first began before this chunk
+        if len(blocks) > 2:
+            blocks = self._worth_a_look(blocks)
         for block in blocks:
             if self._first_events or self._may_tell(block):
                 self._read(block)
+
+    def _worth_a_look(self, blocks: list[bytes]) -> list[bytes]:
+        """Without those that lie in a row of which none has a marker: most of what comes in a burst."""
+        kept, rest = blocks[: self._first_events], blocks[self._first_events :]
+        for at in range(0, len(rest), _ROW):
+            row = rest[at : at + _ROW]
+            if self._may_tell(b"\n".join(row)):
+                kept += row
+        return kept
 
     def _may_tell(self, text: bytes) -> bool:
         if self._untold:
