@@ -1,8 +1,11 @@
 """Fixtures of all tests come from tests/support/*.py; each module that has some is listed here."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
+import httpx._transports.default
+import httpx2._transports.default
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +21,10 @@ pytest_plugins = [
 settings.register_profile("fast", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000)
 settings.load_profile("fast")
+
+# Each client would read the system's certificates, 46 ms of processor time, and here there are thousands of clients.
+for library in (httpx._transports.default, httpx2._transports.default):
+    vars(library)["create_ssl_context"] = cache(vars(library)["create_ssl_context"])
 
 _OF_A_MODULE: Final = {"shared_proxy", "served", "locked", "redis_servers", "servers"}
 _OF_ALL: Final = {"running_demo", "moto"}
