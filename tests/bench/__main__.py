@@ -28,6 +28,7 @@ from tests.bench.report import as_markdown
 from tests.bench.rounds import compare, warm_up
 from tests.bench.stages import stages
 from tests.bench.stand import Mock, running_mock
+from tests.bench.start_up import start_seconds
 
 _RESULTS: Final = Path(__file__).with_name("results.md")
 _PACKAGES: Final = ("granian", "starlette", "uvloop", "httptools", "msgspec")
@@ -43,6 +44,7 @@ def measure(plan: Plan) -> Figures:
             idle_worker = memory_of(worker_pid(field.proxy)).rss / MIB
             found_stages = stages(field.proxy, mock.port)
             held = memory_held(plan, field.proxy)
+        starts_s = start_seconds(folder, mock)
         warm_up(field.contenders)
         outcomes = [_told(compare(plan, case, field.contenders)) for case in plan.cases]
         idle_whole = None
@@ -61,6 +63,7 @@ def measure(plan: Plan) -> Figures:
         held=held,
         idle_worker_mib=idle_worker,
         idle_whole_mib=idle_whole,
+        starts_s=starts_s,
     )
 
 

@@ -24,6 +24,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     held: list[Held]
     idle_worker_mib: float
     idle_whole_mib: float | None
+    starts_s: list[float]
+    """From the command until /ready."""
 
     def outcome(self, case: Case) -> Outcome | None:
         return next((outcome for outcome in self.outcomes if outcome.case.name == case.name), None)

@@ -51,6 +51,9 @@ def as_markdown(figures: Figures, chart: str) -> str:
             "## Memory of the worker (MiB, RSS / PSS)",
             *_table(("while passing", "before", "most", "after", "seconds"), [_held_row(h) for h in figures.held]),
             "",
+            "## Start (seconds until /ready says yes)",
+            f"{', '.join(f'{s:.2f}' for s in sorted(figures.starts_s))}: the whole product, on all cores.",
+            "",
             *_not_measured(figures),
         ]
     )  # fmt: skip

@@ -86,9 +86,17 @@ class ShippedProxy(Proxy):
         return ["_proxy", str(os.getpid())]
 
     def start(self) -> "ShippedProxy":
+        self.prepare()
+        self.launch()
+        eventually(self._is_up)
+        return self
+
+    def prepare(self) -> None:
         self.port = free_port()
         self._write_providers()
         self.project_id, self.token_id, self.token = self.run(_seed)
+
+    def launch(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli.main", *self.command()],
             cwd=ROOT,
@@ -97,8 +105,6 @@ class ShippedProxy(Proxy):
             stderr=(self.folder / "stderr.log").open("ab"),
             process_group=0,  # not a session: the scheduler shares time among sessions first, and load is in ours
         )
-        eventually(self._is_up)
-        return self
 
 
 class WholeProduct(ShippedProxy):

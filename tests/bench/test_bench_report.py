@@ -32,6 +32,7 @@ def figures(*outcomes: Outcome) -> Figures:
         held=[Held("a body", 1.0, 60, 70, 65, 50, 60, 55)],
         idle_worker_mib=60,
         idle_whole_mib=None,
+        starts_s=[1.2, 0.9],
     )
 
 
