@@ -34,6 +34,7 @@ _TOKENS: Final = (1, 1, 1000, 100_000)
 """The first two are the A/A pair."""
 _STREAMS: Final = (1, 100, 2000)
 _STREAM_EVENTS: Final = 8
+_STREAM_ROUNDS: Final = 3
 _GAP_MS: Final = 1000.0
 _SECONDS: Final = 1.5
 MOST: Final = 1.05
@@ -131,7 +132,8 @@ def _tokens(folder: Path, mock: Mock, rounds: int) -> tuple[list[Filled], list[t
 def _streams(folder: Path, mock: Mock) -> list[Streams]:
     with running_proxy(folder, mock, apis={"openai": {"connection": {"max_connections": 4000}}}) as proxy:
         do(Job(kind="json", port=proxy.port, token=proxy.token, concurrency=8, seconds=1))
-        return [_streamed(proxy, count) for count in _STREAMS]
+        rounds = [[_streamed(proxy, count) for count in _STREAMS] for _ in range(_STREAM_ROUNDS)]
+        return [min(tries, key=lambda one: one.p50_ms) for tries in zip(*rounds, strict=True)]
 
 
 def _streamed(proxy: Proxy, count: int) -> Streams:
