@@ -62,6 +62,8 @@ MAX_LINES = 300
 MAX_TEST_LINES = 500  # tables of cases
 LONGER: dict[str, str] = {}
 """Files that are longer, and why."""
+LISTENING = frozenset({"app/request_body.py"})
+"""`receive()` gives a future of Granian's, to which a callback is added: there is no task to belong to a group."""
 
 
 def told(lines: Iterator[str]) -> str:
@@ -153,6 +155,7 @@ def test_every_task_belongs_to_a_group() -> None:
     bare = (
         f"{module.path}:{node.lineno}: asyncio.{node.attr}"
         for module in OURS
+        if module.path not in LISTENING
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute) and node.attr in ("create_task", "ensure_future")
         if isinstance(node.value, ast.Name) and node.value.id == "asyncio"

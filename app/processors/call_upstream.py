@@ -32,7 +32,8 @@ class CallUpstream:
         key = _choose_key(exchange)
         request = await _request(exchange, key)
         exchange.body.attend()
-        forwarding, total_ms = self._forward(exchange, request), exchange.provider.timeouts.total_ms
+        forward = self._forward if exchange.body.is_small else self._forward_while_it_comes
+        forwarding, total_ms = forward(exchange, request), exchange.provider.timeouts.total_ms
         try:
             await (_within(total_ms / 1000, forwarding) if total_ms else forwarding)
         except TimeoutError as error:
@@ -43,12 +44,22 @@ class CallUpstream:
         finally:
             exchange.body.leave()
 
-    async def _forward(self, exchange: Exchange, request: UpstreamRequest) -> None:
+    async def _forward_while_it_comes(self, exchange: Exchange, request: UpstreamRequest) -> None:
+        """With a task beside it that sends the body's pieces on."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._forward(exchange, request, group)
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+    async def _forward(
+        self, exchange: Exchange, request: UpstreamRequest, group: asyncio.TaskGroup | None = None
+    ) -> None:
         facts = exchange.facts
         facts.attempts += 1
         began = time.monotonic_ns()
         try:
-            response = await self._upstreams.of(exchange.provider).open(request)
+            response = await self._upstreams.of(exchange.provider).open(request, group)
             facts.upstream_head_ns = time.monotonic_ns()
         finally:
             facts.waited_ns += time.monotonic_ns() - began

@@ -45,7 +45,7 @@ class AiohttpUpstream:
         self._seats = asyncio.Semaphore(provider.connection.max_connections)
         self._session: aiohttp.ClientSession | None = None
 
-    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def open(self, request: UpstreamRequest, group: asyncio.TaskGroup | None = None) -> UpstreamResponse:
         await self._take_seat()
         try:
             response = await self._send(request)

@@ -32,16 +32,16 @@ class Http1Upstream:
         self._head_s = provider.timeouts.response_header_ms / 1000 or None
         self._idle_s = provider.timeouts.idle_ms / 1000 or None
 
-    async def open(self, request: UpstreamRequest) -> "Http1Response":
+    async def open(self, request: UpstreamRequest, group: asyncio.TaskGroup | None = None) -> "Http1Response":
         connection = await self._pool.take()
         try:
-            return await self._ask(connection, request)
+            return await self._ask(connection, request, group)
         except ClosedUnanswered as error:
             if not (connection.has_served and _may_be_repeated(request)):
                 raise self._unanswered() from error
         connection = await self._pool.take(fresh=True)
         try:
-            return await self._ask(connection, request)
+            return await self._ask(connection, request, group)
         except ClosedUnanswered as error:
             raise self._unanswered() from error
 
@@ -51,15 +51,19 @@ class Http1Upstream:
     async def close(self) -> None:
         self._pool.close()
 
-    async def _ask(self, connection: Http1Connection, request: UpstreamRequest) -> "Http1Response":
+    async def _ask(
+        self, connection: Http1Connection, request: UpstreamRequest, group: asyncio.TaskGroup | None
+    ) -> "Http1Response":
         sending: asyncio.Task[None] | None = None
         try:
             head = _head(request, self._path, self._host)
             if _is_at_hand(request.body):
                 connection.ask(request.method, head + request.body if request.body else head)
             else:
+                if group is None:
+                    raise ValueError("a body in pieces is sent by a task of a group, and none was given")
                 connection.ask(request.method, head)
-                sending = asyncio.create_task(_send(connection, request), name="send-body")
+                sending = group.create_task(_send(connection, request), name="send-body")
             status, headers = await connection.head(self._head_s)
         except UpstreamTimeout as error:
             self._drop(connection, sending)
@@ -157,6 +161,3 @@ async def _send(connection: Http1Connection, request: UpstreamRequest) -> None:
             connection.write(b"0\r\n\r\n")
     except ConnectionError:
         return  # told by the answer that does not come, or by the early one that does
-    except Exception:
-        connection.abort()  # else an answer would be waited for that never comes
-        raise

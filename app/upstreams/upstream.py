@@ -4,6 +4,7 @@ Whatever HTTP client lies behind it raises only our errors: UpstreamUnreachable,
 Overloaded. Nothing is decompressed, no redirect is followed, no header is added but Host and the body's framing.
 """
 
+from asyncio import TaskGroup
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -53,10 +54,10 @@ class UpstreamStats(Struct, frozen=True):
 
 
 class Upstream(Protocol):
-    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def open(self, request: UpstreamRequest, group: TaskGroup | None = None) -> UpstreamResponse:
         """Sends the request and returns with the response's head.
 
-        A body in pieces may go on being sent until the response is closed.
+        A body in pieces may go on being sent, as a task of `group`, until the response is closed.
         """
         ...
 

@@ -41,8 +41,12 @@ async def opened(upstream: Upstream) -> UpstreamResponse:
 
 
 async def asked(upstream: Upstream, request: UpstreamRequest) -> tuple[int, bytes]:
-    response = await upstream.open(request)
-    return response.status, await whole(response)
+    try:
+        async with asyncio.TaskGroup() as group:
+            response = await upstream.open(request, group)
+            return response.status, await whole(response)
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
 
 
 async def test_a_request_goes_out_as_it_is_with_host_and_nothing_else(upstream_at: Dial) -> None:

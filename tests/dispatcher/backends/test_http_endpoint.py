@@ -222,7 +222,9 @@ async def test_calls_that_are_cut_off_take_no_connection_with_them(endpoint: End
 
 async def test_a_call_that_is_cut_off_leaves_its_neighbour_alone(sink: Agreeable, endpoint: Endpoint) -> None:
     sink.next(http_sink.never_answers, answers_late)
-    cut_off, neighbour = asyncio.create_task(post(endpoint)), asyncio.create_task(post(endpoint))
+    cut_off = asyncio.create_task(post(endpoint))
+    await eventually_async(lambda: _came(sink, 0))
+    neighbour = asyncio.create_task(post(endpoint))
     await eventually_async(lambda: _came(sink, 1))
 
     cut_off.cancel()
