@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _TOKENS_KEPT: Final = 100_000  # about 60 MB when all are at work on one worker
 _PROJECTS_KEPT: Final = 10_000
+_UNKNOWN_KEPT: Final = 4096  # apart: else strangers could push out all that is known
 _FRESH_S: Final = 60.0  # read again after this long even if no change was told: a belt beside the changes table
 _UNKNOWN_S: Final = 2.0  # a token that does not exist is asked for again after this; a new one is told by a change
 _CHANGES_AT_ONCE: Final = 1000
@@ -40,6 +41,8 @@ class Lookups:
         self._poll_s = poll_s
         self._tokens = bounded_region(_TOKENS_KEPT)
         self._projects = bounded_region(_PROJECTS_KEPT)
+        self._unknown = bounded_region(_UNKNOWN_KEPT)
+        """Tokens and projects that there are not."""
         self._last_change: int | None = None
         self._reads: dict[str, int] = {}
         """Keys that are being read just now, and by how many."""
@@ -83,6 +86,8 @@ class Lookups:
             await asyncio.sleep(self._poll_s)
 
     async def _look_up(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
+        if _fresh(self._unknown, key) is None:
+            return None
         try:
             if self.store_is_away:
                 raise StoreError("known to be away")
@@ -95,13 +100,21 @@ class Lookups:
         try:
             value = await read()
             if key not in self._outdated:
-                region.set(key, (value, time.monotonic()))
+                self._remember(region, key, value)
             return value
         finally:
             self._reads[key] -= 1
             if not self._reads[key]:
                 del self._reads[key]
                 self._outdated.discard(key)
+
+    def _remember(self, region: CacheRegion, key: str, value: Any) -> None:
+        if value is None:
+            region.delete(key)
+            region = self._unknown
+        else:
+            self._unknown.delete(key)
+        region.set(key, (value, time.monotonic()))
 
     def _stale(self, remembered: Any, error: StoreError) -> Any:
         if remembered is not NO_VALUE:
@@ -142,8 +155,10 @@ class Lookups:
             self._outdated.add(change.key)
         if change.kind == "token":
             self._tokens.delete(change.key)
+            self._unknown.delete(change.key)
         elif change.kind == "project":
             self._projects.delete(change.key)
+            self._unknown.delete(change.key)
         else:
             self._forget_all()  # a kind that a newer program writes: forgetting too much is safe
 
@@ -151,6 +166,7 @@ class Lookups:
         self._outdated.update(self._reads)
         self._tokens = bounded_region(_TOKENS_KEPT)
         self._projects = bounded_region(_PROJECTS_KEPT)
+        self._unknown = bounded_region(_UNKNOWN_KEPT)
 
     def _store_state(self, *, away: bool, reason: str = "") -> None:
         if away and not self.store_is_away:

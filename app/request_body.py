@@ -115,6 +115,7 @@ class RequestBody:
     def let_go(self) -> None:
         """The exchange is over. Until nobody holds `receive`, the server in front neither reads on nor closes."""
         self._receive = _nothing_more
+        self.ended_by = None
 
     def _listen(self) -> None:
         if self._received is None and self._attending is not None and len(self._pieces) < _QUEUE_PIECES:
@@ -129,7 +130,7 @@ class RequestBody:
         try:
             self._take(received.result())
         except Exception as error:  # raised in the exchange that is cancelled for it
-            self.ended_by = error
+            self.ended_by = error.with_traceback(None)  # frames that hold Granian's future: a ring for ever
             self._attending.cancel()
             return
         self._listen()

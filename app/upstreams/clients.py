@@ -3,15 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from app.upstreams.aiohttp_upstream import AiohttpUpstream
 from app.upstreams.egress import DIRECT, Egress
 from app.upstreams.http1_upstream import Http1Upstream
 from app.upstreams.upstream import Upstream, UpstreamStats
 from config.provider import Provider
 from config.settings import UpstreamClient
 
+
+def _aiohttp(provider: Provider, egress: Egress) -> Upstream:
+    from app.upstreams.aiohttp_upstream import AiohttpUpstream  # a third of a worker's start
+
+    return AiohttpUpstream(provider, egress)
+
+
 _CLIENTS: Final[Mapping[UpstreamClient, Callable[[Provider, Egress], Upstream]]] = {
-    "aiohttp": AiohttpUpstream,
+    "aiohttp": _aiohttp,
     "http1": Http1Upstream,
 }
 

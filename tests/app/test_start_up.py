@@ -47,7 +47,8 @@ PROCESSES: Final = {
         NO_PROCESS | SERVING | {"aiohttp", "asyncio", "cryptography", "sqlite3", "yaml", "zstandard"},
     ),
     "worker": Process(
-        "app.cli.processes, app.cli.proxy, app.main, admin.api.routes", NO_PROCESS | {"jinja2", "admin.pages"}
+        "app.cli.processes, app.cli.proxy, app.main, admin.api.routes",
+        NO_PROCESS | {"aiohttp", "jinja2", "admin.pages"},
     ),
     "keeper": Process("app.cli.processes, app.cli.keeper", NO_PROCESS | SERVING | {"aiohttp"}),
     "admin": Process("app.cli.processes, app.cli.admin_app", NO_PROCESS | {"aiohttp"}),

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("memory")]
 
 MAX_GROWTH = 40 * MIB
 SIZE = 200 * MIB
+LEAVERS = 700
 STALLED = 4
 """Clients at once that do not read."""
 
@@ -52,6 +53,13 @@ def connected(worker: Proxy, request: bytes) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", worker.port), 60)
     client.sendall(request)
     return client
+
+
+def leave(worker: Proxy, request: bytes, times: int) -> None:
+    """As soon as the reply has begun."""
+    for _ in range(times):
+        with contextlib.closing(connected(worker, request)) as client:
+            assert client.recv(12) == b"HTTP/1.1 200"
 
 
 def taken_from(mock: Upstream) -> int:
@@ -97,6 +105,21 @@ def test_many_exchanges_leave_the_workers_memory_flat(worker: Proxy) -> None:
         do(job)
 
     assert seen.growth < MAX_GROWTH
+
+
+def test_clients_that_leave_leave_nothing_behind(worker: Proxy) -> None:
+    request = head(
+        Job(kind="streams", port=worker.port, token=worker.token),
+        "POST",
+        "/v1/chat/completions?events=2&gap_ms=5000",
+        2,
+    )
+    leave(worker, request + b"{}", 100)
+
+    with Watch(worker_pid(worker)) as seen:
+        leave(worker, request + b"{}", LEAVERS)
+
+    assert seen.after.rss - seen.before.rss < LEAVERS * 10_000
 
 
 def test_clients_that_do_not_read_hold_the_upstream_and_fill_no_memory(worker: Proxy, mock: Upstream) -> None:
