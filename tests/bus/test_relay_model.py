@@ -152,3 +152,4 @@ class RelayMachine(RuleBasedStateMachine):
 
 TestRelayMachine = RelayMachine.TestCase
 TestRelayMachine.settings = settings(max_examples=100, stateful_step_count=40)
+pytest.mark.slow(TestRelayMachine)

@@ -40,6 +40,7 @@ async def write_and_die(root: Path, record: str, after: int) -> dict[str, list[s
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", ["os", "disk"])
 async def test_no_finished_event_is_lost_by_kill_9_and_open_ones_are_interrupted(tmp_path: Path, record: str) -> None:
     chance = random.Random(7)

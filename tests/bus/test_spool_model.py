@@ -290,3 +290,4 @@ class SpoolMachine(RuleBasedStateMachine):
 
 TestSpoolMachine = SpoolMachine.TestCase
 TestSpoolMachine.settings = settings(max_examples=100, stateful_step_count=40)
+pytest.mark.slow(TestSpoolMachine)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bus.bus import Entry
 from bus.sqlite_log import SqliteLog
 
@@ -54,6 +56,7 @@ def run_until_killed(path: Path, dice: random.Random) -> tuple[int, set[int]]:
     return max(appended, default=-1), {int(number) for kind, number in words if kind == b"d"}
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_over_many_kills(tmp_path: Path) -> None:
     path = tmp_path / "bus.db"
     dice = random.Random(20261121)

@@ -67,6 +67,7 @@ SOUND = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 TestBusModel = SqliteMachine.TestCase
 TestBusModel.settings = SOUND
+pytest.mark.slow(TestBusModel)
 
 
 class TrimsUnderLeases(SqliteLog):

@@ -145,6 +145,7 @@ def wanted(kind: Any) -> st.SearchStrategy[Any]:
 ANY_SETTINGS = st.fixed_dictionaries({f.name: wanted(f.type) for f in msgspec.structs.fields(Settings)})
 
 
+@pytest.mark.slow
 @given(values=ANY_SETTINGS)
 def test_settings_survive_the_way_through_an_environment(values: dict[str, Any]) -> None:
     settings = Settings(**values)

@@ -167,6 +167,7 @@ async def _play(
     assert (group.delivered, group.dead) == (len(good), len(plan) - len(good))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(plans, outages, bus_faults, st.booleans())
 async def test_all_arrive_once_and_only_the_bad_are_buried(

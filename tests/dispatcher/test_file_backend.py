@@ -223,6 +223,7 @@ async def test_the_file_is_for_its_owner_only(path: Path, backend: FileBackend) 
     assert path.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 async def test_after_a_loop_of_kills_each_id_is_there_exactly_once(tmp_path: Path, path: Path) -> None:
     log = await SqliteLog.open(tmp_path / "bus.db")
     await log.ensure_groups(["file"])

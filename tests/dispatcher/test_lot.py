@@ -227,3 +227,4 @@ class LotMachine(RuleBasedStateMachine):
 
 TestLotMachine = LotMachine.TestCase
 TestLotMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+pytest.mark.slow(TestLotMachine)

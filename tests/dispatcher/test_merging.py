@@ -152,6 +152,7 @@ TYPES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SHAPES), st.lists(st.tuples(TYPES, st.dictionaries(NAMES, ODD, max_size=6)), max_size=8))
 def test_nothing_that_a_provider_or_client_sends_can_crash_the_reading(
     shape: Shape, told: list[tuple[str | None, dict[str, Any]]]

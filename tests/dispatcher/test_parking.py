@@ -115,12 +115,14 @@ async def away_and_back(bus: Bus, folder: Path) -> None:
     assert list((folder / "parking" / "scripted").iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_a_backend_that_is_away_does_not_pin_the_embedded_log_and_gets_all_in_order(
     tmp_path: Path, log: SqliteLog
 ) -> None:
     await away_and_back(log, tmp_path)
 
 
+@pytest.mark.slow
 async def test_a_backend_that_is_away_does_not_pin_redis_and_gets_all_in_order(
     tmp_path: Path, redis: RedisStreams
 ) -> None:

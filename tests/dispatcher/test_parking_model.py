@@ -188,6 +188,7 @@ def judge(playing: Play, earlier: int, lost: int) -> None:
         assert new == sorted(new), "in order"
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(acts, bus_faults, bad_ones)
 async def test_all_arrive_once_and_in_order_whatever_fails(acts: list[str], faults: list[str], bad: set[int]) -> None:

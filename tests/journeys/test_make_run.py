@@ -49,6 +49,7 @@ def test_make_run_is_the_demo_server() -> None:
     assert "llm-proxy server --demo" in done.stdout
 
 
+@pytest.mark.slow
 def test_everything_that_is_printed_is_true(tmp_path: Path) -> None:
     with demo(tmp_path, "--no-demo") as running:
         answer = _paste(running.told("try it"))

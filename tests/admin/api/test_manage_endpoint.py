@@ -192,6 +192,7 @@ writes = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(write=writes, body=named | json_values)
 async def test_no_json_whatever_is_our_fault(light: httpx.AsyncClient, write: str, body: object) -> None:

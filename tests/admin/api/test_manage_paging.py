@@ -111,6 +111,7 @@ def test_a_cursor_comes_back_as_it_was(name: str, at: int) -> None:
     assert paging.read_number_cursor(msgspec.convert(by_number, paging.NumberCursor)) == (at, "row-1.x")
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cursor=st.from_regex(r"\A(([0-9a-f]{2}){1,99}|[0-9]{1,15})\.[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"))
 async def test_every_well_formed_cursor_is_a_position(light: httpx.AsyncClient, cursor: str) -> None:

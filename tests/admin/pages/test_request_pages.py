@@ -203,6 +203,7 @@ def test_any_bytes_are_shown_or_said_to_be_no_text(data: bytes, encoding: str) -
     assert view.text is None or isinstance(view.text, str)
 
 
+@pytest.mark.slow
 async def test_a_long_log_is_counted_no_further_than_people_read(signed_in: Site) -> None:
     await put(signed_in, *(request_row(number % 3000) for number in range(10_100)))
 

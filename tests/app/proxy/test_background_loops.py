@@ -30,6 +30,7 @@ def _no_new_files(pid: int) -> Iterator[None]:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, allowed)
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_out_of_files_records_again(own_proxy: Proxy) -> None:
     proxy = own_proxy.start()
     with proxy.client() as client:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -94,11 +95,21 @@ def test_one_scrape_shows_all_workers_and_those_that_died(own_proxy: Proxy) -> N
     eventually(lambda: written() == calls)  # what a worker has not written yet dies with it
     assert own_proxy.process is not None
     children = subprocess.run(["pgrep", "-P", str(own_proxy.process.pid)], capture_output=True, text=True, check=True)
-    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    killed = int(children.stdout.split()[0])
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: _has_ended(killed))  # until then it takes calls, which end with it
 
     calls += spread_calls()
 
     eventually(lambda: total() == calls)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether its parent has noticed or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_metrics_move_to_their_own_address(own_proxy: Proxy) -> None:

@@ -216,6 +216,7 @@ def test_a_worker_that_dies_leaves_a_note_of_each_open_exchange(own_proxy: Proxy
     assert own_proxy.events() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("when_full", "last"), [("reject", (503, "spool_full")), ("drop", (200, None))])
 def test_a_full_spool_refuses_or_drops_as_is_configured(
     own_proxy: Proxy, when_full: str, last: tuple[int, str | None]

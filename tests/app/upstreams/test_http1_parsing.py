@@ -236,6 +236,7 @@ async def test_pieces_that_come_in_time_may_take_longer_together(http1_at: Dial)
     await at_some_pace(dripping)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_complete_answer_leaves_nothing_to_the_cycle_collector(method: str) -> None:
     def living() -> int:

@@ -105,6 +105,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(value=JSON, name=st.sampled_from(["openai", "anthropic", "gemini"]), kind=st.sampled_from([".sse", ".json"]))
 def test_json_of_any_shape_under_the_names_we_read_is_no_error(value: object, name: str, kind: str) -> None:

@@ -1,5 +1,6 @@
 """Server-sent events, held against the standard's algorithm written out line by line."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ STREAMS = st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r", b"\r\n"])), m
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(stream=STREAMS, mark=st.sampled_from([b"", b"\xef\xbb\xbf", b"\xef\xbb"]), at=st.lists(st.integers(0, 200)))
 def test_events_are_those_of_the_standard_for_any_cut(stream: bytes, mark: bytes, at: list[int]) -> None:

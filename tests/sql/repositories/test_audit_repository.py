@@ -45,6 +45,7 @@ async def test_an_empty_chain_is_whole(stores: Stores) -> None:
     assert await audit.verify(stores.main) is None
 
 
+@pytest.mark.slow
 async def test_the_chain_is_whole_after_appends_from_all_sides(stores: Stores, store_settings: Settings) -> None:
     other = open_stores(store_settings)
 
