@@ -17,8 +17,8 @@ pytest_plugins = [
     "tests.support.redis_server",
 ]
 
-# Machines are shared and slow at times, so time says nothing about a property.
-settings.register_profile("fast", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+# Machines are shared and slow at times, so time says nothing about a property. More: --hypothesis-profile=thorough.
+settings.register_profile("fast", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000)
 settings.load_profile("fast")
 

@@ -57,6 +57,8 @@ HOMES = {
 }
 """Third parties (and sqlite3), and the beginnings of the paths that may import them."""
 
+pytestmark = pytest.mark.xdist_group("house rules")  # all files are read and parsed once
+
 NO_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc", "data", "info"})
 MAX_LINES = 300
 MAX_TEST_LINES = 500  # tables of cases

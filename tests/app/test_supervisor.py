@@ -169,6 +169,7 @@ def test_a_child_that_does_not_stop_in_its_time_is_killed_and_the_next_one_still
     assert not is_alive(server.pids("stubborn")[0])
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_drain(supervise: Callable[..., Running]) -> None:
     server = supervise(("stubborn", IGNORES, 1.0, False), drain_s=60)
     until(lambda: len(server.notes("start")) == 1)

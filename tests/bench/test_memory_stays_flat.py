@@ -124,6 +124,7 @@ def test_clients_that_leave_leave_nothing_behind(worker: Proxy) -> None:
 
 def test_clients_that_do_not_read_hold_the_upstream_and_fill_no_memory(worker: Proxy, mock: Upstream) -> None:
     job = Job(kind="download", port=worker.port, token=worker.token)
+    eventually(lambda: has_stopped(mock))  # what those before have begun
     before = taken_from(mock)
 
     request = head(job, "GET", f"/v1/files/f/content?bytes={SIZE}", 0)
@@ -143,6 +144,7 @@ def test_clients_that_do_not_read_hold_the_upstream_and_fill_no_memory(worker: P
 def test_a_client_that_does_not_read_its_stream_fills_no_memory(worker: Proxy, mock: Upstream) -> None:
     job = Job(kind="streams", port=worker.port, token=worker.token)
     request = head(job, "POST", "/v1/chat/completions?events=1000000&gap_ms=0", 2) + b"{}"
+    eventually(lambda: has_stopped(mock))  # what those before have begun
     before = taken_from(mock)
 
     with contextlib.closing(connected(worker, request)), Watch(worker_pid(worker)) as seen:

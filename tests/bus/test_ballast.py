@@ -65,6 +65,7 @@ async def deliver_all(log: SqliteLog) -> set[int]:
     return seen
 
 
+@pytest.mark.slow
 async def test_on_a_full_disk_what_was_taken_is_delivered_and_more_is_taken_when_there_is_room(
     log: SqliteLog, disk: Path
 ) -> None:

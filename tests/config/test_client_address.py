@@ -40,6 +40,7 @@ def test_the_client_is_the_nearest_hop_that_is_not_ours(peer: str, header: list[
     assert client_address(peer, header, PROXIES) == expected
 
 
+@pytest.mark.slow
 @given(client=strangers, lies=st.lists(st.text(st.characters(codec="latin-1"))), ours=st.lists(trusted))
 def test_what_a_client_writes_to_the_left_changes_nothing(client: str, lies: list[str], ours: list[str]) -> None:
     header = [*lies, client, *ours]

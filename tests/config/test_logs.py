@@ -84,6 +84,7 @@ def test_all_lines_are_written_before_the_process_ends() -> None:
     assert [json.loads(line)["n"] for line in lines] == list(range(2000))
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_gone_to_sleep_holds_nobody_up() -> None:
     code = SETUP + (
         "for n in range(30_000): log(logger, logging.INFO, 'x' * 200, n=n)\nprint(dropped_lines() > 0, flush=True)\n"

@@ -94,6 +94,7 @@ async def test_nothing_recorded_is_nothing_to_do() -> None:
     assert await replayed(ScriptedBackend(), 0) == Replayed(0, (), is_complete=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tries", [0, 30])
 async def test_it_is_no_faster_than_asked_retries_included(tries: int) -> None:
     rate, burst = 100, 20

@@ -62,6 +62,7 @@ def shared_proxy(
         proxy.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_an_upstream_that_answers_before_it_has_the_whole_body_is_heard(
     openai_client: OpenAI, records: Records, size: int

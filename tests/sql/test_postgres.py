@@ -89,6 +89,7 @@ async def test_after_a_restart_the_first_call_already_works(
     await database.ping()
 
 
+@pytest.mark.slow
 async def test_a_frozen_server_holds_nobody_longer_than_the_time_limit(
     own_server: PostgresServer, hasty: PostgresDatabase
 ) -> None:
@@ -172,6 +173,7 @@ async def test_the_server_itself_gives_up_a_slow_statement_and_the_connection_st
     await database.ping()
 
 
+@pytest.mark.slow
 async def test_a_patient_transaction_may_take_longer_than_the_setting(hasty: PostgresDatabase) -> None:
     async with hasty.transaction(timeout_ms=60_000) as transaction:
         await transaction.fetch_one(SLEEP, {"seconds": 1.2})

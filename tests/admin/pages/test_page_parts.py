@@ -84,6 +84,7 @@ def test_a_window_holds_now_and_is_cut_into_whole_buckets(now_ms: int, window: o
     assert since % window.bucket_ms == 0 == until % window.bucket_ms  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @given(at_ms=st.integers(0, 2**63 - 1), name=st.text(st.characters(exclude_characters="\0", codec="utf-8")))
 def test_a_cursor_comes_back_as_it_went(at_ms: int, name: str) -> None:
     assert read_cursor(write_cursor((at_ms, name)), tuple[Whole, str]) == (at_ms, name)

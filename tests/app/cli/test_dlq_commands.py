@@ -70,6 +70,7 @@ def account(folder: Path, backend: str, environ: dict[str, str]) -> dict[str, An
     return next(row for row in found if row["backend"] == backend)
 
 
+@pytest.mark.slow
 def test_letters_are_read_given_back_purged_and_forgotten_and_the_ledger_closes(
     folder: Path, server: dict[str, str]
 ) -> None:

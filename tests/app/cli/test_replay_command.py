@@ -44,6 +44,7 @@ def environ(folder: Path, receiver: WebhookReceiver) -> dict[str, str]:
     return environ
 
 
+@pytest.mark.slow
 def test_what_was_recorded_since_then_arrives_once_more_under_its_own_ids(
     folder: Path, environ: dict[str, str], receiver: WebhookReceiver
 ) -> None:
@@ -64,6 +65,7 @@ def test_what_was_recorded_since_then_arrives_once_more_under_its_own_ids(
     assert (one["found"], one["skipped"], one["sent"]) == (5, 5, 0)
 
 
+@pytest.mark.slow
 def test_what_the_backend_refuses_is_told_and_fails_the_command(
     folder: Path, environ: dict[str, str], receiver: WebhookReceiver
 ) -> None:

@@ -60,6 +60,7 @@ def test_the_text_is_what_prometheus_reads(own_proxy: Proxy) -> None:
     assert {"llm_proxy_requests_total", "llm_proxy_request_duration_seconds"} <= families
 
 
+@pytest.mark.slow
 def test_the_connections_to_each_provider_are_told(own_proxy: Proxy) -> None:
     own_proxy.start()
     with own_proxy.client() as client:

@@ -29,6 +29,7 @@ def embeddings(numbers: int) -> bytes:
     return json.dumps(whole).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("numbers", "size"), [(1_000_000, 50_000), (1_013_000, 50_000), (1_500_000, 64 * 1024), (1_000_000, 10**9)]
 )

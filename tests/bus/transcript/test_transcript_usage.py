@@ -24,6 +24,7 @@ NAMES = st.sampled_from(
 OBJECTS = st.dictionaries(NAMES, st.recursive(ODD, lambda i: st.dictionaries(NAMES, i) | st.lists(i), max_leaves=8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalise", [from_openai, from_anthropic, from_gemini])
 @given(counts=OBJECTS)
 def test_odd_counts_are_clamped_and_never_an_error(normalise: Any, counts: dict[str, Any]) -> None:

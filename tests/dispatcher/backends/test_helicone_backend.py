@@ -123,6 +123,7 @@ async def test_what_helicone_can_never_take_is_buried_alone(helicone: Helicone, 
     assert isinstance(outcomes[1], Permanent) and "Payload too large" in outcomes[1].reason
 
 
+@pytest.mark.slow
 async def test_a_slow_helicone_makes_progress_and_keeps_what_it_took(helicone: Helicone) -> None:
     async def slow(received: object, wire: object) -> None:
         await asyncio.sleep(0.3)

@@ -65,6 +65,7 @@ def ids_of(events: list[ExchangeFinished]) -> list[str]:
     return sorted(event.event_id for event in events)
 
 
+@pytest.mark.slow
 async def test_a_batch_is_one_object_in_the_folder_of_its_hour(s3: S3, backend: S3Backend) -> None:
     events = [make_event(number) for number in range(50)]
 

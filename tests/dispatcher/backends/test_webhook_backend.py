@@ -167,6 +167,7 @@ async def test_any_other_body_of_a_yes_is_a_yes(
     assert await backend.deliver([delivered(make_event())]) == [Ok()]
 
 
+@pytest.mark.slow
 async def test_a_slow_receiver_makes_progress_within_each_delivery(receiver: WebhookReceiver) -> None:
     async def slow(received: object, wire: object) -> None:
         await asyncio.sleep(0.3)
