@@ -32,6 +32,7 @@ class RawRecorder:
     def __init__(self, folder: Path, url: str) -> None:
         self._folder = folder
         self._server: Any = Redis.from_url(url, socket_timeout=1)
+        self._is_over = False
         self.sent = 0
         self.delivered: list[dict[str, bytes]] = []
         (folder / "out").mkdir()
@@ -46,6 +47,7 @@ class RawRecorder:
                         exchanges.create_task(self._exchange(diary), name="exchange")
                         await asyncio.sleep(_GAP_S)
             await self._until_quiet()
+            self._is_over = True  # redis-py may take a cancellation for a time-out
             consuming.cancel()
         await self._server.aclose()
 
@@ -62,7 +64,7 @@ class RawRecorder:
             return  # fire and forget
 
     async def _consume(self) -> None:
-        while True:
+        while not self._is_over:
             try:
                 await self._server.xgroup_create(_STREAM, _GROUP, "0", mkstream=True)
             except _AWAY:
@@ -71,7 +73,7 @@ class RawRecorder:
 
     async def _read(self) -> None:
         try:
-            while True:
+            while not self._is_over:
                 found = await self._server.xreadgroup(_GROUP, b"one", {_STREAM: ">"}, count=100, block=100)
                 for entry_id, fields in (entry for _, entries in found or [] for entry in entries):
                     self.delivered.append({name.decode(): value for name, value in fields.items()})
