@@ -88,7 +88,7 @@ class RequestBody:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The body piece by piece; what `read_all` has taken comes first. Only while it is attended."""
-        if self._prefix and self._complete:
+        if self._prefix and not self._pieces and self.is_seen_whole:  # else it has come while it was attended
             yield bytes(self._prefix)
             return
         while True:

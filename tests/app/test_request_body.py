@@ -150,3 +150,27 @@ async def test_a_leaving_is_heard_behind_the_end_of_the_body() -> None:
     await until(attending.done)
     assert isinstance(body.ended_by, ClientGone)
     assert body.seen == b"abc"
+
+
+async def test_what_came_before_anybody_streamed_it_is_streamed_whole() -> None:
+    """While a connection is dialled, a short body in chunks may have come to its end."""
+    client = Client(piece(b"abcdef"), piece(b"ghi"), piece(b"", more=False))
+    body = client.body()
+    body.attend()
+    await until(lambda: body.size == 9 and client.says.empty())
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert b"".join([p async for p in body.stream()]) == b"abcdefghi"
+    assert body.seen == b"abcde"
+    body.leave()
+
+
+async def test_what_was_read_whole_before_is_streamed_from_memory() -> None:
+    client = Client(piece(b"abcdef"), piece(b"ghi", more=False))
+    body = client.body()
+    assert await body.read_all(100) == b"abcdefghi"
+    body.attend()
+
+    assert [p async for p in body.stream()] == [b"abcdefghi"]
+    body.leave()
