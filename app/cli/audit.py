@@ -1,15 +1,15 @@
 """`llm-proxy audit`: whether the audit log is whole."""
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import typer
 
 from app.cli import output
-from app.cli.options import AsJson, DbPath, EnvFile, settings_with
+from app.cli.on_stores import on_stores
+from app.cli.options import AsJson, DbPath, EnvFile
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from sql.stores import Stores
 
 audit = typer.Typer(
     help="Check the audit log, which is a chain of hashes.",
@@ -33,7 +33,7 @@ def verify(db: DbPath = None, env: EnvFile = None, as_json: AsJson = False) -> N
     """
     from app.cli.failures import FAILED
 
-    rows, broken_at = asyncio.run(_verified(settings_with({"DATABASE_PATH": db}, env)))
+    rows, broken_at = on_stores(_verified, db, env)
     if as_json:
         output.as_json({"rows": rows, "broken_at": broken_at})
     elif broken_at is None:
@@ -44,20 +44,12 @@ def verify(db: DbPath = None, env: EnvFile = None, as_json: AsJson = False) -> N
         raise typer.Exit(FAILED)
 
 
-async def _verified(settings: "Settings") -> tuple[int, int | None]:
+async def _verified(stores: "Stores") -> tuple[int, int | None]:
     """How many rows there are, and the place in the chain that is broken."""
-    from app.cli import checks
     from sql import migrate
     from sql.repositories import audit as log
     from sql.rows import AuditFilter
-    from sql.stores import open_stores
 
-    if settings.db_driver == "sqlite" and not settings.database_path:
-        checks.data_folder(settings)
-    stores = open_stores(settings)
-    try:
-        await migrate.check(stores)
-        broken_at = await log.verify(stores.main)
-        return await log.count(stores.main, AuditFilter()), broken_at
-    finally:
-        await stores.close()
+    await migrate.check(stores)
+    broken_at = await log.verify(stores.main)
+    return await log.count(stores.main, AuditFilter()), broken_at

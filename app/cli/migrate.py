@@ -1,20 +1,13 @@
 """`llm-proxy migrate`: the database's schema, up, down and how it stands."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from app.cli import output
-from app.cli.options import AsJson, DbPath, EnvFile, settings_with
+from app.cli.on_stores import on_stores
+from app.cli.options import AsJson, DbPath, EnvFile
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sql.stores import Stores
-
-T = TypeVar("T")
 migrate = typer.Typer(
     help="Bring the database's schema up, take it back, or show how it stands.",
     no_args_is_help=True,
@@ -32,7 +25,7 @@ def up(db: DbPath = None, env: EnvFile = None, as_json: AsJson = False) -> None:
     """
     from sql import migrate as schema
 
-    _told(_on_stores(schema.up, db, env), "applied", as_json)
+    _told(on_stores(schema.up, db, env), "applied", as_json)
 
 
 @migrate.command()
@@ -53,7 +46,7 @@ def down(
 
     if not yes:
         typer.confirm(f"Take back every migration above {to}? The data of their tables is lost.", abort=True)
-    _told(_on_stores(lambda stores: schema.down(stores, to), db, env), "taken back", as_json)
+    _told(on_stores(lambda stores: schema.down(stores, to), db, env), "taken back", as_json)
 
 
 @migrate.command()
@@ -66,7 +59,7 @@ def status(db: DbPath = None, env: EnvFile = None, as_json: AsJson = False) -> N
     """
     from sql import migrate as schema
 
-    rows = _on_stores(schema.status, db, env)
+    rows = on_stores(schema.status, db, env)
     views = [
         {
             "version": row.version,
@@ -101,7 +94,7 @@ def version(db: DbPath = None, env: EnvFile = None, as_json: AsJson = False) -> 
     """
     from sql import migrate as schema
 
-    rows = _on_stores(schema.status, db, env)
+    rows = on_stores(schema.status, db, env)
     newest = max((row.version for row in rows if row.applied_at_ms is not None), default=0)
     if as_json:
         output.as_json({"version": newest})
@@ -117,21 +110,3 @@ def _told(names: list[str], verb: str, as_json: bool) -> None:
         output.say(f"{verb} {name}")
     if not names:
         output.say("nothing to do")
-
-
-def _on_stores(act: "Callable[[Stores], Awaitable[T]]", db: "Path | None", env: "Path | None") -> T:
-    from app.cli import checks
-    from sql.stores import open_stores
-
-    settings = settings_with({"DATABASE_PATH": db}, env)
-    if settings.db_driver == "sqlite" and not settings.database_path:
-        checks.data_folder(settings)
-
-    async def run() -> T:
-        stores = open_stores(settings)
-        try:
-            return await act(stores)
-        finally:
-            await stores.close()
-
-    return asyncio.run(run())
