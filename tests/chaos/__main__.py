@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not ended[-1].is_good:
             break
     if chosen.report:
-        report.write(Path(chosen.report), ended, bus=chosen.bus, seed=chosen.seed, rate=chosen.rate, left_out=left_out)
+        report.write(Path(chosen.report), ended, bus=chosen.bus, seed=chosen.seed, left_out=left_out)
     if ended[-1].is_good:
         shutil.rmtree(root)
         return 0
@@ -67,6 +67,7 @@ class _Acts:
             seed=self._chosen.seed * 1000 + self._count,
             per_second=self._chosen.rate,
             connections=self._chosen.connections,
+            calm_s=self._chosen.calm,
         )
         folder = self._root / f"act{self._count}"
         ended = play(act, folder, tell=_tell_of_a_step)
@@ -122,6 +123,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kinds", default="", help=f"only these faults, of: {', '.join(sorted(KINDS))}")
     parser.add_argument("--rate", type=float, default=120, help="calls per second")
     parser.add_argument("--connections", type=int, default=8, help="that make them")
+    parser.add_argument("--calm", type=float, default=0, help="seconds of load without a fault after each")
     parser.add_argument("--steps", type=int, default=_STEPS, help="faults per act")
     parser.add_argument("--report", default="", help="path of the report, without its ending")
     return parser.parse_args(arguments)

@@ -44,6 +44,8 @@ class Act(Struct, frozen=True, kw_only=True):
     seed: int
     per_second: float = 120.0
     connections: int = 8
+    calm_s: float = 0.0
+    """Of load without a fault, after each step."""
 
 
 class Ended(Struct, frozen=True):
@@ -74,7 +76,7 @@ def play(act: Act, folder: Path, tell: Callable[[Struck], None] = lambda struck:
             for step in act.steps:
                 struck.append(strike(stage, step))
                 tell(struck[-1])
-                time.sleep(step.pause_s)
+                time.sleep(step.pause_s + act.calm_s)
             _settle(stage)
             verdict = judge(stage, act)
     except Exception:

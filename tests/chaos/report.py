@@ -11,24 +11,23 @@ from tests.chaos.nemesis import Ended
 _ROW_PX, _LEFT_PX, _RIGHT_PX, _HEAD_PX = 18, 260, 440, 34
 
 
-def write(path: Path, ended: Sequence[Ended], *, bus: str, seed: int, rate: float, left_out: Sequence[str]) -> None:
+def write(path: Path, ended: Sequence[Ended], *, bus: str, seed: int, left_out: Sequence[str]) -> None:
     """`path` without an ending: `.md` and `.svg` are put behind it."""
     figures = figures_of(ended)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".svg").write_text(_picture(figures))
-    path.with_suffix(".md").write_text(_text(path.stem, figures, ended, bus=bus, seed=seed, rate=rate, out=left_out))
+    path.with_suffix(".md").write_text(_text(path.stem, figures, ended, bus=bus, seed=seed, out=left_out))
 
 
-def _text(
-    name: str, figures: Figures, ended: Sequence[Ended], *, bus: str, seed: int, rate: float, out: Sequence[str]
-) -> str:
+def _text(name: str, figures: Figures, ended: Sequence[Ended], *, bus: str, seed: int, out: Sequence[str]) -> str:
+    pace = ended[0].act
     shapes = ", ".join(dict.fromkeys(act.act.shape.name for act in ended))
     left = f" Left out, since they need root: {', '.join(out)}." if out else ""
     lines = [
         f"# Chaos: {bus} bus, seed {seed}",
         "",
-        f"`python -m tests.chaos --bus {bus} --seed {seed} --rate {rate:g}`, {figures.took_s / 60:.0f} minutes, "
-        f"deployments: {shapes}.{left}",
+        f"`python -m tests.chaos --bus {bus} --seed {seed} --rate {pace.per_second:g} --connections {pace.connections} "
+        f"--calm {pace.calm_s:g}`, {figures.took_s / 60:.0f} minutes, deployments: {shapes}.{left}",
         "",
         *_summary(figures),
         "",
