@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-SIZES_MB = {"bus": 96, "spool": 24, "databases": 256}
+SIZES_MB = {"bus": 96, "spool": 24, "databases": 768}
 _FILLER = ".filler"
 _BLOCK = bytes(64 * 1024)
 
