@@ -10,6 +10,9 @@ from msgspec import Struct
 
 Recording = Literal["full", "metadata", "off"]
 Cut = Literal["", "client", "upstream", "interrupted"]
+Tier = Literal["", "batch", "flex", "priority", "fast"]
+UsageSource = Literal["", "provider", "estimate"]
+PriceSource = Literal["", "provider", "list", "override"]
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
@@ -23,19 +26,43 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     """Uncached text input."""
     cache_read: int = 0
     cache_write: int = 0
+    """Kept for five minutes, or for however long the provider has only one price for."""
     output: int = 0
     """Visible text output."""
     reasoning: int = 0
     audio_input: int = 0
     audio_output: int = 0
+    cache_write_1h: int = 0
+    audio_cache_read: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    video_input: int = 0
+    video_output: int = 0
+
+    audio_ms: int = 0
+    """Not model tokens: what is billed by its duration, milliseconds."""
+    web_searches: int = 0
+    service_tier: Tier = ""
+    """Which of the provider's price lists counts; empty is the usual one."""
+    told_cost_microusd: int | None = None
+    """What the provider itself says that it cost."""
 
     @property
     def prompt_tokens(self) -> int:
-        return self.input + self.cache_read + self.cache_write + self.audio_input
+        return (
+            self.input
+            + self.cache_read
+            + self.cache_write
+            + self.cache_write_1h
+            + self.audio_input
+            + self.audio_cache_read
+            + self.image_input
+            + self.video_input
+        )
 
     @property
     def completion_tokens(self) -> int:
-        return self.output + self.reasoning + self.audio_output
+        return self.output + self.reasoning + self.audio_output + self.image_output + self.video_output
 
 
 class Body(Struct, frozen=True, omit_defaults=True):
@@ -82,8 +109,12 @@ class ExchangeFinished(Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     response_id: str = ""
     usage: Usage | None = None
     """None: the provider told none."""
+    usage_source: UsageSource = ""
+    """Who counted: the provider, or we where it told none (`estimate`); empty where nothing was counted."""
     cost_microusd: int | None = None
     """None: unknown. Never 0 for unknown."""
+    price_source: PriceSource = ""
+    """Who set the price: the provider told the cost, the shipped price list, or an override of yours."""
 
     upstream_head_us: int | None = None
     """Microseconds from accept to the upstream's head; None when there was none."""

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from config.prices.override import PriceOverride
+
 Dialect = Literal["openai", "anthropic", "gemini"]
 
 
@@ -67,6 +69,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     required_headers: tuple[str, ...]
     timeouts: Timeouts
     connection: Connection
+    prices: tuple[PriceOverride, ...] = ()
+    """What counts instead of the price list that is shipped."""
 
 
 class Providers(Struct, frozen=True):

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from config.durations import duration_ms
 from config.errors import ConfigError
+from config.prices.override import OverrideRow
 from config.provider import Auth, Connection, Dialect, Provider, Providers, Timeouts
 from config.yaml_lines import Document
 
@@ -49,6 +50,7 @@ class _Api(Struct, frozen=True, forbid_unknown_fields=True):
     param_whitelist: dict[str, list[str]] = {}
     allowed_origins: list[str] = []
     required_headers: list[str] = []
+    prices: list[OverrideRow] = []
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +150,9 @@ def _wrong_in(api: _Api) -> Iterator[tuple[tuple[str | int, ...], str]]:
     for index, header in enumerate(api.required_headers):
         if not _WORD.fullmatch(header):
             yield ("required_headers", index), f"{header!r} is no header's name"
+    for index, row in enumerate(api.prices):
+        if mistake := row.mistake():
+            yield ("prices", index), f"the price of {row.model!r} {mistake}"
     yield from _wrong_in_files(api.connection)
     if not _WORD.fullmatch(api.auth.header):
         yield ("auth", "header"), f"{api.auth.header!r} is no header's name"
@@ -189,4 +194,5 @@ def _provider(name: str, api: _Api) -> Provider:
         required_headers=tuple(header.lower() for header in api.required_headers),
         timeouts=api.timeouts,
         connection=api.connection,
+        prices=tuple(row.of(name) for row in api.prices),
     )
