@@ -1,0 +1,212 @@
+"""The counts that all workers share: in Redis by Lua scripts, or in the owner process by the same commands.
+
+One connection, kept up by a task that also tells who is alive. While it is down everything raises CountsAway at once:
+a call never waits for more than `answer_s`.
+"""
+
+import asyncio
+import hashlib
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+from redis.asyncio.connection import parse_url
+
+from app.limits.counters import Actual, Answer, Ask, Line
+from app.limits.resp import CountsAway, Resp, command
+from config.logs import log
+from config.secret import Secret
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_S: Final = 2.0
+_BEAT_S: Final = 0.5
+_ALIVE_MS: Final = 5000  # a worker that has not been heard for so long is not counted
+_LUA: Final = Path(__file__).with_name("lua")
+_UNSETTLED_KEPT: Final = 10_000
+_VERBS: Final = ("reserve", "settle", "extend", "alive")
+
+
+class Where(Protocol):
+    """How to reach whoever counts, and how its commands begin."""
+
+    async def connect(self, make: Callable[[], Resp]) -> Resp: ...
+
+    def verb(self, name: str, keys: Sequence[bytes]) -> list[bytes]: ...
+
+
+class InOwner(Struct, frozen=True):
+    """The owner process of the embedded mode, at its unix socket."""
+
+    path: str
+
+    async def connect(self, make: Callable[[], Resp]) -> Resp:
+        return (await asyncio.get_running_loop().create_unix_connection(make, self.path))[1]
+
+    def verb(self, name: str, keys: Sequence[bytes]) -> list[bytes]:
+        return [name.encode(), b"%d" % len(keys), *keys]
+
+
+class InRedis:
+    def __init__(self, url: Secret, *, ca_file: str = "") -> None:
+        self._url, self._ca_file = url, ca_file
+        self._scripts = {name: (_LUA / f"{name}.lua").read_bytes() for name in _VERBS}
+        self._heads = {
+            name: [b"EVALSHA", hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()]
+            for name, text in self._scripts.items()
+        }
+        self._node: tuple[str, int] | None = None
+        """The node of a cluster that has our slot; None until one has told."""
+
+    def verb(self, name: str, keys: Sequence[bytes]) -> list[bytes]:
+        return [*self._heads[name], b"%d" % len(keys), *keys]
+
+    async def connect(self, make: Callable[[], Resp]) -> Resp:
+        told: dict[str, Any] = dict(parse_url(self._url.reveal()))
+        link = await self._dial(make, told)
+        try:
+            for words in self._greeting(told):
+                await link.ask(command(words))
+        except CountsAway as error:
+            link.close()
+            self._node = None
+            raise CountsAway(f"Redis refuses: {error}") from error
+        return link
+
+    def moved(self, why: str) -> None:
+        """A cluster says which node has our slot (MOVED slot host:port)."""
+        words = why.split()
+        if len(words) == 3 and words[0] == "MOVED":
+            host, _, port = words[2].rpartition(":")
+            self._node = host, int(port)
+        else:
+            self._node = None
+
+    async def _dial(self, make: Callable[[], Resp], told: dict[str, Any]) -> Resp:
+        loop = asyncio.get_running_loop()
+        if "path" in told:
+            return (await loop.create_unix_connection(make, told["path"]))[1]
+        host, port = self._node or (told.get("host", "localhost"), told.get("port", 6379))
+        is_tls = self._url.reveal().startswith("rediss:")
+        context = ssl.create_default_context(cafile=self._ca_file or None) if is_tls else None
+        return (await loop.create_connection(make, host, port, ssl=context))[1]
+
+    def _greeting(self, told: dict[str, Any]) -> Iterable[list[bytes]]:
+        if "password" in told:
+            user = [told["username"].encode()] if told.get("username") else []
+            yield [b"AUTH", *user, told["password"].encode()]
+        if told.get("db"):
+            yield [b"SELECT", b"%d" % told["db"]]
+        for text in self._scripts.values():
+            yield [b"SCRIPT", b"LOAD", text]
+
+
+class SharedCounts:
+    """`prefix` names everything of ours at the server; its braces keep all of it in one slot of a cluster."""
+
+    def __init__(self, where: "InRedis | InOwner", *, prefix: str, name: str, answer_s: float, hold_ms: int) -> None:
+        self._where, self._name = where, name.encode()
+        self._prefix = b"{%b}:" % prefix.encode()
+        self._answer_s, self._hold = answer_s, b"%d" % hold_ms
+        self._link: Resp | None = None
+        self._unsettled: dict[str, tuple[list[Actual], bool]] = {}
+        """Settlements that may not have arrived, and whether they were sent; they are sent again."""
+        self.workers = 1
+        """How many were alive when last heard."""
+        self.why_away = "not connected yet"
+
+    @property
+    def is_away(self) -> bool:
+        return self._link is None or not self._link.is_open
+
+    async def reserve(self, rid: str, asks: Sequence[Ask]) -> Answer:
+        """Raises CountsAway."""
+        words = self._where.verb("reserve", self._keys([ask.key for ask in asks]))
+        words += (b"0", rid.encode(), self._hold)
+        for ask in asks:
+            enforced = b"1" if ask.is_enforced else b"0"
+            words += (b"%d" % ask.most, b"%d" % ask.taken, b"%d" % ask.window_ms, enforced)
+            words += (b"%d" % ask.keep_ms, b"%d" % ask.seed)
+        status, *lines = await self._ask(words)
+        return Answer(status, tuple(Line(left, reset, over == 1) for left, reset, over in lines))
+
+    def settle(self, rid: str, actuals: list[Actual]) -> None:
+        """Sent at once and not waited for; sent again when it was lost on the way, as far as 10,000 go."""
+        is_sent = not self.is_away
+        if len(self._unsettled) < _UNSETTLED_KEPT:
+            self._unsettled[rid] = actuals, is_sent
+        if is_sent:
+            self._send_settlement(rid, actuals, is_again=False)
+
+    def extend(self, held: Sequence[tuple[str, str]]) -> None:
+        """Pairs of reservation and key that are still at work."""
+        if held and not self.is_away:
+            words = self._where.verb("extend", self._keys([key for _, key in held]))
+            self._ask([*words, b"0", self._hold, *(rid.encode() for rid, _ in held)]).add_done_callback(_ignore)
+
+    async def keep_up(self) -> None:
+        """Runs for the life of the worker."""
+        while True:
+            if self.is_away:
+                await self._connect()
+            with suppress(CountsAway):
+                words = self._where.verb("alive", [self._prefix + b"workers"])
+                self.workers = max(1, await self._ask([*words, b"0", self._name, b"%d" % _ALIVE_MS]))
+            await asyncio.sleep(_BEAT_S)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+    async def _connect(self) -> None:
+        was = self.why_away
+        if self._link is not None and isinstance(self._where, InRedis):
+            self._where.moved(self._link.why_closed)
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                self._link = await self._where.connect(lambda: Resp(self._answer_s))
+        except (CountsAway, OSError, TimeoutError) as error:
+            self.why_away = str(error) or "it cannot be reached"
+            if was != self.why_away:
+                log(logger, logging.WARNING, "shared limits are away; each worker keeps its share", error=self.why_away)
+            return
+        if was:
+            log(logger, logging.INFO, "shared limits are counted", workers=self.workers)
+        self.why_away = ""
+        for rid, (actuals, was_sent) in list(self._unsettled.items()):
+            self._unsettled[rid] = actuals, True
+            self._send_settlement(rid, actuals, is_again=was_sent)
+
+    def _send_settlement(self, rid: str, actuals: list[Actual], *, is_again: bool) -> None:
+        words = self._where.verb("settle", self._keys([actual.key for actual in actuals]))
+        words += (rid.encode(), b"1" if is_again else b"0", *(b"%d" % actual.amount for actual in actuals))
+        self._ask(words).add_done_callback(lambda answer: self._settled(rid, answer))
+
+    def _settled(self, rid: str, answer: "asyncio.Future[Any]") -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self._unsettled.pop(rid, None)
+
+    def _ask(self, words: list[bytes]) -> "asyncio.Future[Any]":
+        link = self._link
+        if link is None:
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            answer.set_exception(CountsAway(self.why_away))
+            return answer
+        return link.ask(command(words))
+
+    def _keys(self, names: Iterable[str]) -> list[bytes]:
+        """A hash and a sorted set of holds for each."""
+        keys: list[bytes] = []
+        for name in names:
+            key = self._prefix + name.encode()
+            keys += (key, key + b":h")
+        return keys
+
+
+def _ignore(answer: "asyncio.Future[Any]") -> None:
+    if not answer.cancelled():
+        answer.exception()
