@@ -31,6 +31,7 @@ from sql.errors import SchemaMismatch, StoreFull, StoreUnavailable
 
 Page = Callable[[Visit], Awaitable[Response]]
 SIGN_IN: Final = "/admin/sign-in"
+_FORGED: Final = "the form was not ours, or of another session"
 _logger = logging.getLogger("admin")
 
 
@@ -66,6 +67,9 @@ class Door:
             try:
                 await visit.enter(needs_session=needs_session)
                 return await page(visit)
+            except ForgedForm as error:
+                await self._parts.refusals.record(self._parts.stores, visit.actor(), "admin.change", _FORGED)
+                return _failed(visit, error)
             except Exception as error:
                 return _failed(visit, error)
 

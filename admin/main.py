@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from admin.acts.sign_ins import RefusedSignIns
+from admin.acts.refusals import Refusals
 from admin.api.allowance import Allowance
 from admin.assets import Assets
 from admin.door import Door
@@ -54,7 +54,7 @@ def make_parts(settings: Settings, clock: Clock, public_url: str = "") -> Parts:
         assets=assets,
         templates=Templates(assets),
         sign_ins=Allowance(settings.login_rate_per_minute, clock),
-        refused_sign_ins=RefusedSignIns(clock),
+        refusals=Refusals(clock),
         trusted=trusted_networks(settings.trusted_proxies),
         public_url=public_url,
     )

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from admin.acts.sign_ins import RefusedSignIns
+from admin.acts.refusals import Refusals
 from admin.api.allowance import Allowance
 from admin.assets import Assets
 from admin.rendering import Templates
@@ -22,7 +22,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     templates: Templates
     sign_ins: Allowance
     """Wrong management tokens per address."""
-    refused_sign_ins: RefusedSignIns
+    refusals: Refusals
     trusted: tuple[Network, ...]
     public_url: str
     """Where clients find the proxy, when it was said; empty: as seen from the browser."""

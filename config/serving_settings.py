@@ -19,6 +19,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     management_token: Annotated[
         Secret | None, about("Guards /manage and the admin. `llm-proxy setup` makes one.", group="Access")
     ] = None
+    management_token_previous: Annotated[
+        Secret | None, about("The MANAGEMENT_TOKEN of before a rotation, taken beside the new one; remove it soon.")
+    ] = None
     encryption_key: Annotated[
         Secret | None, about("Base64 of 32 bytes; seals API keys at rest (AES-256-GCM). Without it they lie in clear.")
     ] = None

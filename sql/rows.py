@@ -32,6 +32,10 @@ class ApiKeyRow(Struct, frozen=True, kw_only=True):
     weight: int
     created_at_ms: int
     updated_at_ms: int
+    replaced_by: str | None = None
+    """Id of the key that took its place in a rotation."""
+    retires_at_ms: int | None = None
+    """When it is deleted for that."""
 
 
 class TokenRow(Struct, frozen=True, kw_only=True):
@@ -51,6 +55,33 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     created_at_ms: int
     last_used_at_ms: int | None
     deactivated_at_ms: int | None
+    previous_hash: str | None = None
+    """Of the secret before the last rotation."""
+    previous_until_ms: int | None = None
+    """Until when that one is taken, too."""
+
+
+class TokenHashes(Struct, frozen=True):
+    """What processes remember a token by."""
+
+    token_hash: str
+    previous_hash: str | None
+
+
+class ManagementTokenRow(Struct, frozen=True, kw_only=True):
+    """A program that may manage; `scopes` are words between spaces."""
+
+    id: str
+    name: str
+    token_hash: str
+    hint: str
+    scopes: str
+    created_at_ms: int
+    expires_at_ms: int | None
+    last_used_at_ms: int | None
+    revoked_at_ms: int | None
+    previous_hash: str | None = None
+    previous_until_ms: int | None = None
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):

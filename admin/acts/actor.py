@@ -29,6 +29,8 @@ class Actor(Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     method: str | None = None
     path: str | None = None
+    reason: str | None = None
+    """What the doer says why; stands in each row of the act that has no reason of its own."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -81,7 +83,7 @@ def audit_row(
         method=_clean(actor.method),
         path=_clean(actor.path),
         user_agent=_clean(actor.user_agent),
-        reason=_clean(reason),
+        reason=_clean(reason or actor.reason),
         before=_json(changed.before),
         after=_json(changed.after),
     )

@@ -5,6 +5,8 @@ ActError
  +- Invalid           a value breaks a rule; `field` names it as the API does
  +- Conflict          another one has this value
  +- ProjectInactive   the project is switched off, so it gets no new tokens
+ +- TokenEnded        it was revoked or has expired, so it gets no new secret
+ +- NotUndoable       the key was not rotated, or its grace is over
 """
 
 
@@ -37,3 +39,13 @@ class Conflict(ActError):
 class ProjectInactive(ActError):
     def __init__(self) -> None:
         super().__init__("cannot create tokens for inactive projects")
+
+
+class TokenEnded(ActError):
+    def __init__(self) -> None:
+        super().__init__("the token was revoked or has expired; make a new one instead")
+
+
+class NotUndoable(ActError):
+    def __init__(self) -> None:
+        super().__init__("this key has replaced no other, or the other one is gone already")

@@ -11,6 +11,7 @@ MAX_REQUESTS: Final = 2**53 - 1  # the largest whole number that JavaScript clie
 MAX_WEIGHT: Final = 1000
 MAX_EXPIRES_AT_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999
 MAX_NAME_CHARS: Final = 200
+MAX_GRACE_MS: Final = 7 * 24 * 3_600_000  # two secrets at once are a state to leave, not to live in
 
 # Visible ASCII: a key goes out in a header, so a line break in it would be a second header.
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}\Z")
@@ -47,6 +48,13 @@ def expiry_ms(now_ms: int, duration_ms: int | None) -> int | None:
     if not 0 < duration_ms <= MAX_DURATION_MS:
         raise Invalid("duration_minutes", f"must be 1 to {MAX_DURATION_MS // 60_000}, or null for never")
     return now_ms + duration_ms
+
+
+def grace_ms(value: int) -> int:
+    """0 ends the old secret at once."""
+    if not 0 <= value <= MAX_GRACE_MS:
+        raise Invalid("grace", "must be 0 to 168h")
+    return value
 
 
 def expires_at_ms(value: int | None) -> int | None:

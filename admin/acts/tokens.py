@@ -1,17 +1,17 @@
-"""Acts on tokens. The token itself leaves here once, from `create_token`; what is kept is its SHA-256 and a hint."""
+"""Acts on tokens. A token itself leaves here once, when made or rotated; what is kept is its SHA-256 and a hint."""
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from admin.acts import rules
 from admin.acts.actor import Actor, Difference, Target, audit_row, difference
-from admin.acts.errors import ProjectInactive
+from admin.acts.errors import ProjectInactive, TokenEnded
 from admin.acts.locked import locked_project, locked_token
 from admin.acts.timestamps import rfc3339
 from config.clock import Clock
 from config.ids import new_id, new_token
 from sql.database import Connection
 from sql.repositories import audit, changes, tokens
-from sql.rows import TokenRow
+from sql.rows import TokenHashes, TokenRow
 from sql.sealing import hash_token, token_hint
 from sql.stores import Stores
 
@@ -91,6 +91,34 @@ async def update_token(
     return new
 
 
+async def rotate_token(
+    stores: Stores, clock: Clock, actor: Actor, token_id: str, *, grace_ms: int
+) -> tuple[TokenRow, str]:
+    """Another secret for the same token, which keeps its id, quota and history; the old one works until the grace ends.
+
+    A grace that still ran from the rotation before ends now. Raises Invalid, NotFound, TokenEnded.
+    """
+    now = clock.now_ms()
+    token, until = new_token(), now + rules.grace_ms(grace_ms)
+    async with stores.main.transaction() as tx:
+        old = await locked_token(tx, token_id)
+        if not old.is_active or (old.expires_at_ms is not None and old.expires_at_ms <= now):
+            raise TokenEnded
+        new = structs.replace(
+            old,
+            token_hash=hash_token(token),
+            hint=token_hint(token),
+            previous_hash=old.token_hash,
+            previous_until_ms=until,
+        )
+        await tokens.rotate(tx, new)
+        if old.previous_hash:
+            await changes.append(tx, "token", old.previous_hash, now)
+        changed = Difference(before={"token": old.hint}, after={"token": new.hint, "old_until": rfc3339(until)})
+        await _tell(tx, actor, "token.rotate", new, changed, now)
+    return new, token
+
+
 async def revoke_token(stores: Stores, clock: Clock, actor: Actor, token_id: str) -> bool:
     """False when it was revoked before: nothing has changed then. Raises NotFound."""
     now = clock.now_ms()
@@ -118,15 +146,17 @@ async def revoke_all(stores: Stores, clock: Clock, actor: Actor, project_id: str
     return RevokedCount(revoked=revoked, already_revoked=total - revoked, total=total)
 
 
-async def revoke_tokens_of(tx: Connection, project_id: str, now_ms: int) -> list[str]:
+async def revoke_tokens_of(tx: Connection, project_id: str, now_ms: int) -> list[TokenHashes]:
     """Revokes and signals; the caller audits. Returns the hashes of the tokens that were active."""
-    hashes = await tokens.revoke_all(tx, project_id, now_ms)
+    revoked = await tokens.revoke_all(tx, project_id, now_ms)
+    hashes = [known for one in revoked for known in (one.token_hash, one.previous_hash) if known]
     await changes.append_many(tx, "token", hashes, now_ms)
-    return hashes
+    return revoked
 
 
 async def _tell(tx: Connection, actor: Actor, action: str, row: TokenRow, changed: Difference, now_ms: int) -> None:
-    await changes.append(tx, "token", row.token_hash, now_ms)
+    hashes = [known for known in (row.token_hash, row.previous_hash) if known]
+    await changes.append_many(tx, "token", hashes, now_ms)
     target = Target(kind="token", id=row.id, project_id=row.project_id, token_id=row.id)
     await audit.append(tx, audit_row(actor, action, target, changed=changed), now_ms)
 

@@ -141,6 +141,7 @@ OPERATIONS = (
         status=201,
         body=NewApiKey,
         answer=ApiKeyView,
+        scope="projects",
         audit_action="api_key.create",
         errors=(409,),
     ),
@@ -151,6 +152,7 @@ OPERATIONS = (
         act=change_api_key,
         body=ApiKeyPatch,
         answer=ApiKeyView,
+        scope="projects",
         audit_action="api_key.update",
         errors=(409,),
     ),
@@ -160,6 +162,7 @@ OPERATIONS = (
         summary="Remove an API key",
         act=remove_api_key,
         status=204,
+        scope="projects",
         audit_action="api_key.delete",
     ),
 )

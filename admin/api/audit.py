@@ -147,7 +147,15 @@ OPERATIONS = (
         act=list_audit,
         query=ListAudit,
         answer=AuditPage,
+        scope="audit",
         is_paged=True,
     ),
-    Operation(method="GET", path="/manage/audit/{id}", summary="Show an audit event", act=show_audit, answer=AuditView),
+    Operation(
+        method="GET",
+        path="/manage/audit/{id}",
+        summary="Show an audit event",
+        act=show_audit,
+        answer=AuditView,
+        scope="audit",
+    ),
 )

@@ -70,12 +70,17 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     body = _refers(operation["requestBody"]) if "requestBody" in operation else ""
     return (
         f'<section id="{escape(operation["operationId"])}"><h2><code>{_name(path, method)}</code></h2>'
-        f"<p>{escape(operation['summary'])}.</p>"
+        f"<p>{escape(operation['summary'])}.{_scope(operation)}</p>"
         + (f"<p>Body: {body}</p>" if body else "")
         + (_table(("Parameter", "In", ""), parameters) if parameters else "")
         + _table(("Status", "Body", ""), answers, is_html=1)
         + "</section>"
     )
+
+
+def _scope(operation: dict[str, Any]) -> str:
+    needed = [scope for way in operation.get("security", ()) for scope in way.get("managementToken", ())]
+    return f" Scope: {escape(needed[0])}." if needed else ""
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, str, str]], is_html: int = -1) -> str:

@@ -1,12 +1,13 @@
-"""One path of /manage as an ASGI object: admit, authenticate, find the method, read, act, answer.
+"""One path of /manage as an ASGI object: admit, authenticate, find the method, permit, read, act, answer.
 
-address -> 429 | token -> 401 | method -> 405 | ids -> 404 | query, body -> 422, 400, 413 | act -> 201, 409, ...
+address -> 429 | token -> 401 | method -> 405 | scope -> 403 | ids -> 404 | query, body -> 422, 400, 413 | act -> 201
 """
 
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,7 +21,8 @@ from admin.api.reading import read_body, read_ids, read_query
 from config.ids import new_id
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}\Z")
-_ACTOR = "management_token"
+_NOBODY = "anonymous"
+_MAX_REASON_CHARS = 512
 
 
 class Endpoint:
@@ -53,14 +55,18 @@ class Endpoint:
     async def _answer(self, request: Request, actor: Actor) -> Response:
         operation = self._operations.get("GET" if request.method == "HEAD" else request.method)
         self._guard.admit(actor.client_ip or "")
+        caller = None
         if operation is None or not operation.is_open:
-            await self._guard.authenticate(request, actor)
+            caller = await self._guard.authenticate(request, actor)
+            actor = replace(actor, name=caller.name)
         if not self._operations:
             raise ApiError(404, "not_found", "there is nothing at this path; see /manage/docs")
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": self._allow()})
         if operation is None:
             raise ApiError(405, "method_not_allowed", "method not allowed", headers={"Allow": self._allow()})
+        if caller is not None:
+            await self._guard.permit(caller, actor, operation)
         return await self._act(operation, request, actor)
 
     async def _act(self, operation: Operation, request: Request, actor: Actor) -> Response:
@@ -100,12 +106,13 @@ class Endpoint:
     def _actor(self, request: Request) -> Actor:
         asked = request.headers.get("x-request-id") or request.headers.get("x-correlation-id") or ""
         return Actor(
-            name=_ACTOR,
+            name=_NOBODY,
             client_ip=self._guard.address(request),
             user_agent=request.headers.get("user-agent"),
             request_id=asked if _REQUEST_ID.match(asked) else new_id(),
             method=request.method,
             path=request.url.path,
+            reason=request.headers.get("x-audit-reason", "")[:_MAX_REASON_CHARS] or None,
         )
 
     def _allow(self) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from admin.acts.errors import ActError, Conflict, Invalid, NotFound, ProjectInactive
+from admin.acts.errors import ActError, Conflict, Invalid, NotFound, NotUndoable, ProjectInactive, TokenEnded
 from bus.errors import BusUnavailable
 from config.logs import log
 from sql.errors import SealBroken, StoreError, StoreFull, StoreUnavailable
@@ -85,6 +85,8 @@ def _of_act(error: ActError) -> ApiError:
         return ApiError(409, "conflict", str(error), fields={error.field: error.message})
     if isinstance(error, ProjectInactive):
         return ApiError(403, "project_inactive", str(error))
+    if isinstance(error, TokenEnded | NotUndoable):
+        return ApiError(409, "conflict", str(error))
     if isinstance(error, Invalid):
         return unprocessable({error.field: error.message})
     return ApiError(422, "invalid_request", str(error))

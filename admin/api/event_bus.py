@@ -176,6 +176,7 @@ OPERATIONS = (
         act=replay_dead_letters,
         body=SomeLetters,
         answer=DoneView,
+        scope="pipeline",
         audit_action=acts.REPLAY,
     ),
     Operation(
@@ -185,6 +186,7 @@ OPERATIONS = (
         act=replay_all_dead_letters,
         body=AllLetters,
         answer=DoneView,
+        scope="pipeline",
         audit_action=acts.REPLAY,
     ),
     Operation(
@@ -194,6 +196,7 @@ OPERATIONS = (
         act=purge_dead_letters,
         body=SomeLetters,
         answer=DoneView,
+        scope="pipeline",
         audit_action=acts.PURGE,
     ),
     Operation(
@@ -203,6 +206,7 @@ OPERATIONS = (
         act=purge_all_dead_letters,
         body=AllLetters,
         answer=DoneView,
+        scope="pipeline",
         audit_action=acts.PURGE,
     ),
 )

@@ -18,13 +18,20 @@ _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
 _BRACES = re.compile(r"{(\w+)}")
 _ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"}
+_TOKENS = "MANAGEMENT_TOKEN, or a management token with the scope that the operation names."
+_REASON = {
+    "name": "X-Audit-Reason",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "Why; stands in the audit log.",
+}
 _DESCRIPTIONS = {
     200: "OK",
     201: "Created",
     204: "Done",
     400: "The body is not JSON.",
     401: "The management token is missing or wrong.",
-    403: "The project is inactive.",
+    403: "This token lacks the scope, or the project is inactive.",
     404: "There is no such thing.",
     405: "This method is not allowed here; Allow names those that are.",
     408: "The body took too long to arrive.",
@@ -60,9 +67,7 @@ def document(operations: Sequence[Operation], providers: Collection[str]) -> dic
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "managementToken": {"type": "http", "scheme": "bearer", "description": "MANAGEMENT_TOKEN"}
-            },
+            "securitySchemes": {"managementToken": {"type": "http", "scheme": "bearer", "description": _TOKENS}},
         },
     }
 
@@ -70,7 +75,7 @@ def document(operations: Sequence[Operation], providers: Collection[str]) -> dic
 def statuses(operation: Operation) -> list[int]:
     """Every status that this operation may answer with; 422 always, for a parameter that nothing knows."""
     found = {operation.status, 422, 429, 500, *operation.errors}
-    found |= set() if operation.is_open else {401, 503}
+    found |= set() if operation.is_open else {401, 403, 503}
     found |= {404} if _BRACES.search(operation.path) else set()
     found |= {400, 408, 413} if operation.body is not None else set()
     return sorted(found)
@@ -97,6 +102,8 @@ def _describe(operation: Operation, schemas: Schemas, components: dict[str, Any]
         described["requestBody"] = {"required": True, "content": {_JSON: {"schema": schemas[id(operation.body)]}}}
     if operation.is_open:
         described["security"] = []
+    elif operation.needs:
+        described["security"] = [{"managementToken": [operation.needs]}]
     return described
 
 
@@ -104,6 +111,7 @@ def _parameters(operation: Operation, schemas: Schemas, components: dict[str, An
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": _ID_SCHEMA} for name in _BRACES.findall(operation.path)
     ]
+    in_path += [_REASON] if operation.audit_action else []
     if operation.query is None:
         return in_path
     name = schemas[id(operation.query)]["$ref"].rpartition("/")[2]

@@ -12,6 +12,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from admin.acts.actor import Actor
+from admin.acts.management_tokens import Scope
 from config.clock import Clock
 from config.providers import Providers
 from config.settings import Settings
@@ -58,7 +59,16 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Statuses beyond those that the guard, the path, the body and the query bring with them."""
     is_paged: bool = False
     is_open: bool = False
-    """Served without the management token: only what tells nothing of this installation."""
+    """Served without a token: only what tells nothing of this installation."""
+    is_closed: bool = False
+    """For MANAGEMENT_TOKEN alone, whatever it does."""
+    scope: Scope | None = None
+    """What a management token needs for it; see `needs`."""
+
+    @property
+    def needs(self) -> Scope | None:
+        """Reading needs `read` unless it says otherwise. A change that says nothing is for MANAGEMENT_TOKEN alone."""
+        return self.scope or ("read" if self.method == "GET" and not self.is_closed else None)
 
 
 def answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -194,6 +194,7 @@ OPERATIONS = (
         status=201,
         body=NewProject,
         answer=ProjectView,
+        scope="projects",
         audit_action="project.create",
         errors=(409,),
     ),
@@ -205,6 +206,7 @@ OPERATIONS = (
         act=change_project,
         body=Annotated[ProjectPatch, Meta(extra_json_schema=_REVOKES_ONLY_WITH)],
         answer=ProjectView,
+        scope="projects",
         audit_action="project.update",
         errors=(409,),
     ),
@@ -214,6 +216,7 @@ OPERATIONS = (
         summary="Refused: projects are switched off, not deleted",
         act=refuse_deletion,
         status=405,
+        scope="projects",
     ),
     Operation(
         method="POST",
@@ -221,6 +224,7 @@ OPERATIONS = (
         summary="Revoke all tokens of a project",
         act=revoke_tokens,
         answer=RevokedView,
+        scope="tokens",
         audit_action="token.revoke_batch",
     ),
 )

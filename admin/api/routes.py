@@ -9,7 +9,7 @@ from itertools import groupby
 
 from starlette.routing import BaseRoute, Route
 
-from admin.api import api_keys, audit, docs, event_bus, openapi, projects, requests, tokens
+from admin.api import api_keys, audit, docs, event_bus, management_tokens, openapi, projects, requests, tokens
 from admin.api.endpoint import Endpoint
 from admin.api.guard import Guard
 from admin.api.operation import ManageDeps, Operation
@@ -20,6 +20,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *projects.OPERATIONS,
     *api_keys.OPERATIONS,
     *tokens.OPERATIONS,
+    *management_tokens.OPERATIONS,
     *audit.OPERATIONS,
     *requests.OPERATIONS,
     *event_bus.OPERATIONS,

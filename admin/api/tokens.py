@@ -15,7 +15,7 @@ from admin.api.operation import Call, Operation, answer
 from sql.repositories import projects, tokens
 from sql.rows import TokenRow
 
-_MS_PER_MINUTE = 60_000
+MS_PER_MINUTE = 60_000
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 Minutes = Annotated[int, Meta(ge=1, le=525_600, description="null: it never expires.")]
 MaxRequests = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Lifetime quota; 0 or null: unlimited.")]
@@ -119,7 +119,7 @@ async def create_token(call: Call, body: NewToken) -> Response:
         call.deps.clock,
         call.actor,
         project_id=body.project_id,
-        duration_ms=None if body.duration_minutes is None else body.duration_minutes * _MS_PER_MINUTE,
+        duration_ms=None if body.duration_minutes is None else body.duration_minutes * MS_PER_MINUTE,
         max_requests=body.max_requests,
     )
     created = CreatedToken(row.id, token, row.project_id, rfc3339(row.expires_at_ms), row.max_requests)
@@ -191,6 +191,7 @@ OPERATIONS = (
         status=201,
         body=NewToken,
         answer=CreatedToken,
+        scope="tokens",
         audit_action="token.create",
         errors=(403, 404),
     ),
@@ -211,9 +212,16 @@ OPERATIONS = (
         act=change_token,
         body=Annotated[TokenPatch, Meta(extra_json_schema={"minProperties": 1})],
         answer=TokenView,
+        scope="tokens",
         audit_action="token.update",
     ),
     Operation(
-        method="DELETE", path=_ONE, summary="Revoke a token", act=revoke_token, status=204, audit_action="token.revoke"
+        method="DELETE",
+        path=_ONE,
+        summary="Revoke a token",
+        act=revoke_token,
+        status=204,
+        scope="tokens",
+        audit_action="token.revoke",
     ),
 )

@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from admin.acts.refusals import WRONG_CREDENTIAL
 from admin.acts.sign_ins import record_sign_in, record_sign_out
 from admin.forms import Filled, Form
 from admin.sessions import close_session, drop_cookie, open_session, set_cookie
@@ -10,6 +11,7 @@ from config.client_address import limiting_key
 
 HOME = "/admin/"
 _ACTOR = "management_token"
+_ACTOR_BEFORE = "management_token_previous"
 _NOBODY_CAN = "MANAGEMENT_TOKEN is not set, so nobody can sign in. Run `llm-proxy setup`, then start again."
 _WRONG = "This is not the management token."
 
@@ -33,13 +35,15 @@ async def sign_in(visit: Visit) -> Response:
     address = limiting_key(visit.client_ip)
     wait_s = visit.parts.sign_ins.wait_s(address)
     if wait_s:
+        await _refused(visit, "the address has to wait")
         return _too_many(visit, wanted, wait_s)
-    token = visit.parts.settings.management_token
-    if token is None or not token.matches(form.token):
+    actor = _who(visit, form.token)
+    if actor is None:
         visit.parts.sign_ins.take(address)
-        await visit.parts.refused_sign_ins.record(visit.parts.stores, visit.actor(), "admin.login")
-        return _form(visit, wanted, error=_NOBODY_CAN if token is None else _WRONG, status=422)
-    return await _let_in(visit, wanted)
+        await _refused(visit, WRONG_CREDENTIAL)
+        is_closed = visit.parts.settings.management_token is None
+        return _form(visit, wanted, error=_NOBODY_CAN if is_closed else _WRONG, status=422)
+    return await _let_in(visit, wanted, actor)
 
 
 async def sign_out(visit: Visit) -> Response:
@@ -51,7 +55,20 @@ async def sign_out(visit: Visit) -> Response:
     return response
 
 
-async def _let_in(visit: Visit, wanted: str) -> Response:
+def _who(visit: Visit, shown: str) -> str | None:
+    """None when it is neither MANAGEMENT_TOKEN nor the one of before."""
+    settings = visit.parts.settings
+    if settings.management_token and settings.management_token.matches(shown):
+        return _ACTOR
+    previous = settings.management_token_previous
+    return _ACTOR_BEFORE if previous and previous.matches(shown) else None
+
+
+async def _refused(visit: Visit, why: str) -> None:
+    await visit.parts.refusals.record(visit.parts.stores, visit.actor(), "admin.login", why)
+
+
+async def _let_in(visit: Visit, wanted: str, actor: str) -> Response:
     """Always a new session: one that was there before the sign-in is not taken over."""
     parts = visit.parts
     if visit.session:
@@ -59,7 +76,7 @@ async def _let_in(visit: Visit, wanted: str) -> Response:
     visit.session, cookie = await open_session(
         parts.stores,
         parts.clock,
-        actor=_ACTOR,
+        actor=actor,
         user_agent=visit.request.headers.get("user-agent", ""),
         client_ip=visit.client_ip,
     )

@@ -1,23 +1,30 @@
 -- name: by_hash
--- Whose token is this?
+-- Whose token is this? Also by the secret that it had before the last rotation.
 SELECT id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests, request_count, cache_hit_count,
-       created_at_ms, last_used_at_ms, deactivated_at_ms
+       created_at_ms, last_used_at_ms, deactivated_at_ms, previous_hash, previous_until_ms
 FROM tokens
 WHERE token_hash = :token_hash
+UNION ALL
+SELECT id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests, request_count, cache_hit_count,
+       created_at_ms, last_used_at_ms, deactivated_at_ms, previous_hash, previous_until_ms
+FROM tokens
+WHERE previous_hash = :token_hash
 
 -- name: get
 -- Which token has this id?
 SELECT id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests, request_count, cache_hit_count,
-       created_at_ms, last_used_at_ms, deactivated_at_ms
+       created_at_ms, last_used_at_ms, deactivated_at_ms, previous_hash, previous_until_ms
 FROM tokens
 WHERE id = :id
 
 -- name: create
 -- Adds a token to a project.
 INSERT INTO tokens (id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests, request_count,
-                    cache_hit_count, created_at_ms, last_used_at_ms, deactivated_at_ms)
+                    cache_hit_count, created_at_ms, last_used_at_ms, deactivated_at_ms, previous_hash,
+                    previous_until_ms)
 VALUES (:id, :project_id, :token_hash, :hint, :is_active, :expires_at_ms, :max_requests, :request_count,
-        :cache_hit_count, :created_at_ms, :last_used_at_ms, :deactivated_at_ms)
+        :cache_hit_count, :created_at_ms, :last_used_at_ms, :deactivated_at_ms, :previous_hash,
+        :previous_until_ms)
 
 -- name: update
 -- Changes what an admin may change; the counts belong to the traffic.
@@ -29,11 +36,20 @@ SET hint = :hint,
     deactivated_at_ms = :deactivated_at_ms
 WHERE id = :id
 
+-- name: rotate
+-- Gives a token another secret; the one it had is taken until `previous_until_ms`.
+UPDATE tokens
+SET token_hash = :token_hash,
+    hint = :hint,
+    previous_hash = :previous_hash,
+    previous_until_ms = :previous_until_ms
+WHERE id = :id
+
 -- name: list_page
 -- Which tokens are there, newest first? `expired_at_ms` asks for those expired by then, `live_at_ms` for the others;
 -- `used_up` for those without a request left, `quota_left` for the others.
 SELECT id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests, request_count, cache_hit_count,
-       created_at_ms, last_used_at_ms, deactivated_at_ms
+       created_at_ms, last_used_at_ms, deactivated_at_ms, previous_hash, previous_until_ms
 FROM tokens
 WHERE TRUE
   AND project_id = :project_id  -- if project_id
@@ -74,7 +90,7 @@ SET is_active = FALSE,
     deactivated_at_ms = :now_ms
 WHERE project_id = :project_id
   AND is_active
-RETURNING token_hash
+RETURNING token_hash, previous_hash
 
 -- name: admit
 -- Is there one more request in it? If so, it is taken: one statement, so exact over all workers.

@@ -41,13 +41,18 @@ async def create(on: Connection, sealer: Sealer, row: ApiKeyRow) -> None:
 
 
 async def update(on: Connection, sealer: Sealer, row: ApiKeyRow) -> bool:
-    """Provider, key and weight; False when the project has no such key."""
+    """Provider, key, weight and what replaced it; False when the project has no such key."""
     return await on.execute(_Q.update, _sealed(sealer, row)) > 0
 
 
 async def delete(on: Connection, api_key_id: str, project_id: str) -> bool:
     """False when the project has no such key."""
     return await on.execute(_Q.delete, {"id": api_key_id, "project_id": project_id}) > 0
+
+
+async def delete_retired(on: Connection, now_ms: int) -> int:
+    """Keys whose rotation cannot be undone any more. They had weight 0, so no process has to forget them."""
+    return await on.execute(_Q.delete_retired, {"now_ms": now_ms})
 
 
 def _opened(sealer: Sealer, row: Row) -> ApiKeyRow:

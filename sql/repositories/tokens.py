@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from sql.database import Connection
-from sql.rows import TokenRow, TokenUsage
+from sql.rows import TokenHashes, TokenRow, TokenUsage
 from sql.statements import load
 from sql.values import as_row
 
@@ -16,6 +16,7 @@ _Q = load("tokens")
 
 
 async def by_hash(on: Connection, token_hash: str) -> TokenRow | None:
+    """Also by the secret before the last rotation, whether its grace is over or not."""
     row = await on.fetch_one(_Q.by_hash, {"token_hash": token_hash})
     return as_row(TokenRow, row) if row else None
 
@@ -33,6 +34,11 @@ async def create(on: Connection, row: TokenRow) -> None:
 async def update(on: Connection, row: TokenRow) -> bool:
     """Hint, is_active, expiry, quota and deactivated_at_ms; never the counts. False when it is not there."""
     return await on.execute(_Q.update, msgspec.structs.asdict(row)) > 0
+
+
+async def rotate(on: Connection, row: TokenRow) -> bool:
+    """Secret, hint and what was there before. False when it is not there."""
+    return await on.execute(_Q.rotate, msgspec.structs.asdict(row)) > 0
 
 
 async def list_page(
@@ -77,10 +83,10 @@ async def revoke(on: Connection, token_id: str, now_ms: int) -> bool:
     return await on.execute(_Q.revoke, {"id": token_id, "now_ms": now_ms}) > 0
 
 
-async def revoke_all(on: Connection, project_id: str, now_ms: int) -> list[str]:
-    """Hashes of the tokens that were active until now."""
+async def revoke_all(on: Connection, project_id: str, now_ms: int) -> list[TokenHashes]:
+    """Hashes of the tokens that were active until now, with those that they had before a rotation."""
     rows = await on.fetch_all(_Q.revoke_all, {"project_id": project_id, "now_ms": now_ms})
-    return [row["token_hash"] for row in rows]
+    return [TokenHashes(row["token_hash"], row["previous_hash"]) for row in rows]
 
 
 async def admit(on: Connection, token_id: str, now_ms: int) -> bool:

@@ -42,8 +42,8 @@ _INSTALLED = (
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "max_connections=60")
 # All tables, those that point at others before the others.
 _EMPTY_FIRST = (
-    "tokens", "api_keys", "projects", "changes", "audit_events", "audit_head", "sessions",
-    "request_bodies", "requests", "request_minutes",
+    "tokens", "api_keys", "projects", "changes", "audit_events", "audit_head", "sessions", "management_tokens",
+    "request_bodies", "requests", "request_minutes", "rollups", "rollup_names",
 )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ import pytest
 from msgspec import structs
 
 from admin.acts.actor import Actor, Target, audit_row, record_refusal
-from admin.acts.sign_ins import RefusedSignIns, record_sign_in, record_sign_out
+from admin.acts.refusals import WRONG_CREDENTIAL, Refusals
+from admin.acts.sign_ins import record_sign_in, record_sign_out
 from sql.errors import StoreUnavailable
 from sql.repositories import audit
 from sql.rows import AuditFilter
@@ -28,22 +29,27 @@ async def test_sign_in_and_sign_out_are_told(stores: Stores) -> None:
 
 async def test_an_address_gets_one_row_a_minute_that_says_how_many_there_were(stores: Stores) -> None:
     clock = StillClock()
-    refused = RefusedSignIns(clock)
+    refused = Refusals(clock)
     for _ in range(50):
-        await refused.record(stores, ACTOR, "admin.login")
+        await refused.record(stores, ACTOR, "admin.login", WRONG_CREDENTIAL)
 
     clock.pass_ms(60_000)
-    await refused.record(stores, ACTOR, "admin.login")
+    await refused.record(stores, ACTOR, "admin.login", WRONG_CREDENTIAL)
 
     rows = await audit.list_page(stores.main, AuditFilter(outcome="denied"), limit=100)
-    assert [row.reason for row in rows] == ["50 refused since the last row of this address", "wrong credential"]
+    assert [row.reason for row in rows] == [
+        "wrong credential; 50 refused since the last row of this address",
+        "wrong credential",
+    ]
 
 
 async def test_many_addresses_together_are_bounded_too(sqlite_stores: Stores) -> None:
-    refused = RefusedSignIns(StillClock())
+    refused = Refusals(StillClock())
 
     for n in range(200):
-        await refused.record(sqlite_stores, structs.replace(ACTOR, client_ip=f"2001:db8:{n:x}::1"), "admin.login")
+        await refused.record(
+            sqlite_stores, structs.replace(ACTOR, client_ip=f"2001:db8:{n:x}::1"), "admin.login", "why"
+        )
 
     assert await audit.count(sqlite_stores.main, AuditFilter(outcome="denied")) == 60
 
@@ -52,7 +58,7 @@ async def test_a_refusal_stands_while_the_database_is_away(away_stores: Stores) 
     with pytest.raises(StoreUnavailable):
         await away_stores.main.ping()
 
-    await RefusedSignIns(StillClock()).record(away_stores, ACTOR, "admin.login")  # raises nothing
+    await Refusals(StillClock()).record(away_stores, ACTOR, "admin.login", "why")  # raises nothing
 
 
 async def test_refused_attempts_can_be_told(stores: Stores) -> None:

@@ -1,4 +1,4 @@
-"""Who passes into /manage: nobody by default, the management token, and nobody who tries too often."""
+"""Who passes into /manage: nobody by default, MANAGEMENT_TOKEN, and nobody who tries too often."""
 
 import re
 
@@ -147,7 +147,7 @@ async def test_refused_tokens_are_audited_once_a_minute_without_the_token(
 
     rows = await denied(sqlite_stores)
     assert [(row.action, row.client_ip, row.reason) for row in rows] == [
-        ("manage.access", "192.0.2.7", "5 refused since the last row of this address"),
+        ("manage.access", "192.0.2.7", "wrong credential; 5 refused since the last row of this address"),
         ("manage.access", "192.0.2.7", "wrong credential"),
     ]
     assert "wrong-wrong" not in repr(rows)

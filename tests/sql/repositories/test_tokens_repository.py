@@ -143,7 +143,8 @@ async def test_revoking_all_names_those_that_were_active(stores: Stores, project
 
     revoked = await tokens.revoke_all(stores.main, project_id, NOW_MS)
 
-    assert sorted(revoked) == sorted(row.token_hash for row in active)
+    assert {one.token_hash for one in revoked} == {row.token_hash for row in active}
+    assert {one.previous_hash for one in revoked} == {None}
     assert await tokens.get(stores.main, other.id) == other
 
 
