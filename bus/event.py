@@ -61,6 +61,14 @@ class Usage(Struct, frozen=True, omit_defaults=True):
         )
 
     @property
+    def read_from_cache(self) -> int:
+        return self.cache_read + self.audio_cache_read
+
+    @property
+    def written_to_cache(self) -> int:
+        return self.cache_write + self.cache_write_1h
+
+    @property
     def completion_tokens(self) -> int:
         return self.output + self.reasoning + self.audio_output + self.image_output + self.video_output
 

@@ -6,7 +6,7 @@ What is not in the tables is not in the event: bodies that retention has deleted
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, cast
 
-from bus.event import Body, Cut, ExchangeFinished, Usage
+from bus.event import Body, Cut, ExchangeFinished, Tier, Usage
 from sql.database import Connection
 from sql.repositories import requests
 from sql.rows import BodyRow, RequestFilter, RequestRow
@@ -25,10 +25,10 @@ async def recorded(on: Connection, chosen: RequestFilter) -> AsyncIterator[Excha
 
 
 def event_of(row: RequestRow, bodies: Sequence[BodyRow]) -> ExchangeFinished:
-    known = {name: getattr(row, name) for name in _NAMES}
+    known = {name: getattr(row, name) for name in _NAMES} | {"cut": cast(Cut, row.cut)}
     sides = {body.side: _body(body) for body in bodies}
     return ExchangeFinished(
-        **{**known, "cut": cast(Cut, row.cut)},
+        **known,
         usage=_usage(row),
         recording="full" if sides else "metadata",
         request_body=sides.get("request"),
@@ -43,10 +43,12 @@ def _usage(row: RequestRow) -> Usage | None:
         input=row.input_tokens,
         cache_read=row.cache_read_tokens or 0,
         cache_write=row.cache_write_tokens or 0,
+        cache_write_1h=row.cache_write_1h_tokens or 0,
         output=row.output_tokens or 0,
         reasoning=row.reasoning_tokens or 0,
         audio_input=row.audio_input_tokens or 0,
         audio_output=row.audio_output_tokens or 0,
+        service_tier=cast(Tier, row.service_tier),
     )
 
 

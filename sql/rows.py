@@ -193,6 +193,12 @@ class RequestRow(Struct, frozen=True, kw_only=True):
     cut: str
     cached: bool
     attempts: int
+    cache_write_1h_tokens: int | None = None
+    usage_source: str = ""
+    """Who counted: `provider`, or `estimate`; empty where nothing was counted."""
+    price_source: str = ""
+    """Who set the price: `provider`, `list` or `override`; empty where the cost is unknown."""
+    service_tier: str = ""
 
 
 class BodyRow(Struct, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ class RequestView(Struct, frozen=True):
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
+    cache_write_1h_tokens: int | None
     output_tokens: int | None
     reasoning_tokens: int | None
     audio_input_tokens: int | None
@@ -62,6 +63,9 @@ class RequestView(Struct, frozen=True):
     cut: str
     cached: bool
     attempts: int
+    usage_source: Annotated[str, Meta(description="provider, estimate, or empty: nothing was counted.")]
+    price_source: Annotated[str, Meta(description="provider, list, override, or empty: the cost is unknown.")]
+    service_tier: str
 
 
 class BodyView(Struct, frozen=True):

@@ -17,12 +17,19 @@ _USAGE = (
     ("Input", "input_tokens"),
     ("Cache read", "cache_read_tokens"),
     ("Cache write", "cache_write_tokens"),
+    ("Cache write, 1 h", "cache_write_1h_tokens"),
     ("Audio input", "audio_input_tokens"),
     ("Output", "output_tokens"),
     ("Reasoning", "reasoning_tokens"),
     ("Audio output", "audio_output_tokens"),
 )
-_PROMPT = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "audio_input_tokens")
+_PROMPT = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "audio_input_tokens",
+)
 _COMPLETION = ("output_tokens", "reasoning_tokens", "audio_output_tokens")
 
 

@@ -14,6 +14,8 @@ from config.prices.snapshot import Model, Price, Row, Snapshot, read_snapshot
 from config.provider import Provider
 
 _KEPT: Final = 4096  # models that are remembered; clients may ask for any name
+_TELLING: Final = frozenset({"openrouter"})
+"""Whose own figure is believed: elsewhere a field of that name may be in another currency, or a part of the bill."""
 _MINUTE_MS: Final = 60_000
 _DAY_MINUTES: Final = 1440
 _WHENS: Final[dict[Tier, tuple[dict[str, str], ...]]] = {
@@ -67,7 +69,7 @@ class Prices:
         self, provider: str, dialect: str, model: str, usage: Usage, at_ms: int
     ) -> tuple[int | None, PriceSource]:
         """The cost, and who set the price. What the provider itself tells counts before all else."""
-        if usage.told_cost_microusd is not None:
+        if usage.told_cost_microusd is not None and self._seller(provider, dialect) in _TELLING:
             return usage.told_cost_microusd, "provider"
         minute = at_ms // _MINUTE_MS
         found = self._found.get((provider, model, usage.service_tier))

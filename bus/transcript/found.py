@@ -16,13 +16,15 @@ def name_of(value: object) -> str:
 class Found:
     """Grows while a reply passes. `counts` is the provider's own usage object, later fields over earlier ones."""
 
-    __slots__ = ("counts", "is_complete", "model", "response_id")
+    __slots__ = ("counts", "is_complete", "model", "response_id", "service_tier")
 
     def __init__(self) -> None:
         self.counts: dict[str, Any] = {}
         self.model = ""
         self.response_id = ""
         self.is_complete = False
+        self.service_tier: object = None
+        """As told beside the counts: at what prices the call was served."""
 
     def name(self, model: object, response_id: object) -> None:
         self.model = name_of(model) or self.model

@@ -38,6 +38,7 @@ class _Response(Struct):
     id: Any = None
     model: Any = None
     usage: Any = None
+    service_tier: Any = None
 
 
 class _Object(Struct):
@@ -47,6 +48,7 @@ class _Object(Struct):
     id: Any = None
     model: Any = None
     usage: Any = None
+    service_tier: Any = None
     error: Any = None
     response: _Response | None = None
 
@@ -71,7 +73,7 @@ def read_body(body: bytes, found: Found) -> None:
 
 
 def normalised(found: Found) -> Usage | None:
-    return usage.from_openai(found.counts)
+    return usage.from_openai(found.counts, found.service_tier)
 
 
 def _read(json: bytes, found: Found) -> _Object | None:
@@ -82,6 +84,7 @@ def _read(json: bytes, found: Found) -> _Object | None:
         _read_ends(json, found)
         return None
     inner = told.response
+    found.service_tier = (inner.service_tier if inner else told.service_tier) or found.service_tier
     if inner is None:
         found.name(told.model, told.id)
         found.replace_counts(told.usage)
@@ -92,6 +95,7 @@ def _read(json: bytes, found: Found) -> _Object | None:
 
 
 def _read_ends(json: bytes, found: Found) -> None:
-    names = scan.top_level_texts(json, ("model", "id"))
+    names = scan.top_level_texts(json, ("model", "id", "service_tier"))
     found.name(names.get("model"), names.get("id"))
+    found.service_tier = names.get("service_tier") or found.service_tier
     found.replace_counts(scan.last_object(json, "usage"))

@@ -82,6 +82,9 @@ def request_row(event: ExchangeFinished) -> RequestRow:
         cut=event.cut,
         cached=event.cached,
         attempts=event.attempts,
+        usage_source=event.usage_source,
+        price_source=event.price_source,
+        service_tier=usage.service_tier if usage else "",
     )
 
 
@@ -91,12 +94,16 @@ def body_rows(event: ExchangeFinished) -> list[BodyRow]:
 
 
 def _tokens(usage: Usage | None) -> dict[str, int | None]:
-    """Unknown usage is NULL in every column, never 0."""
+    """Unknown usage is NULL in every column, never 0.
+
+    Images and video are among the text here, cached audio among what was cached: the cost has told them apart before.
+    """
     return {
-        "input_tokens": usage.input if usage else None,
-        "cache_read_tokens": usage.cache_read if usage else None,
+        "input_tokens": usage.input + usage.image_input + usage.video_input if usage else None,
+        "cache_read_tokens": usage.cache_read + usage.audio_cache_read if usage else None,
         "cache_write_tokens": usage.cache_write if usage else None,
-        "output_tokens": usage.output if usage else None,
+        "cache_write_1h_tokens": usage.cache_write_1h if usage else None,
+        "output_tokens": usage.output + usage.image_output + usage.video_output if usage else None,
         "reasoning_tokens": usage.reasoning if usage else None,
         "audio_input_tokens": usage.audio_input if usage else None,
         "audio_output_tokens": usage.audio_output if usage else None,

@@ -94,7 +94,10 @@ def _usage(usage: Usage) -> Json:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.read_from_cache,
+            "cache_write_tokens": usage.written_to_cache,
+        },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
 

@@ -81,11 +81,16 @@ def _usage_details(usage: Usage | None) -> dict[str, int] | None:
     if usage is None:
         return None
     parts = {
-        "input_cache_read": usage.cache_read,
+        "input_cache_read": usage.cache_read + usage.audio_cache_read,
         "input_cache_creation": usage.cache_write,
+        "input_cache_creation_1h": usage.cache_write_1h,
         "input_audio_tokens": usage.audio_input,
+        "input_image_tokens": usage.image_input,
+        "input_video_tokens": usage.video_input,
         "output_reasoning_tokens": usage.reasoning,
         "output_audio_tokens": usage.audio_output,
+        "output_image_tokens": usage.image_output,
+        "output_video_tokens": usage.video_output,
     }
     return {"input": usage.input, "output": usage.output} | {name: count for name, count in parts.items() if count}
 

@@ -5,7 +5,8 @@ INSERT INTO requests (event_id, request_id, accepted_at_ms, trace_id, method, pa
                       model, response_model, response_id, input_tokens, cache_read_tokens, cache_write_tokens,
                       output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_microusd,
                       upstream_head_us, first_byte_us, last_byte_us, overhead_us, request_bytes, response_bytes,
-                      streamed, cut, cached, attempts)
+                      streamed, cut, cached, attempts, cache_write_1h_tokens, usage_source, price_source,
+                      service_tier)
 SELECT value ->> 'event_id', value ->> 'request_id', value ->> 'accepted_at_ms', value ->> 'trace_id',
        value ->> 'method', value ->> 'path', value ->> 'status', value ->> 'code', value ->> 'client_ip',
        value ->> 'user_agent', value ->> 'project_id', value ->> 'token_id', value ->> 'organisation',
@@ -15,7 +16,8 @@ SELECT value ->> 'event_id', value ->> 'request_id', value ->> 'accepted_at_ms',
        value ->> 'output_tokens', value ->> 'reasoning_tokens', value ->> 'audio_input_tokens',
        value ->> 'audio_output_tokens', value ->> 'cost_microusd', value ->> 'upstream_head_us',
        value ->> 'first_byte_us', value ->> 'last_byte_us', value ->> 'overhead_us', value ->> 'request_bytes',
-       value ->> 'response_bytes', value ->> 'streamed', value ->> 'cut', value ->> 'cached', value ->> 'attempts'
+       value ->> 'response_bytes', value ->> 'streamed', value ->> 'cut', value ->> 'cached', value ->> 'attempts',
+       value ->> 'cache_write_1h_tokens', value ->> 'usage_source', value ->> 'price_source', value ->> 'service_tier'
 FROM json_each(:rows)
 WHERE TRUE
 ON CONFLICT (event_id) DO NOTHING
@@ -48,7 +50,7 @@ SELECT event_id, request_id, accepted_at_ms, trace_id, method, path, status, cod
        model, response_model, response_id, input_tokens, cache_read_tokens, cache_write_tokens,
        output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_microusd,
        upstream_head_us, first_byte_us, last_byte_us, overhead_us, request_bytes, response_bytes,
-       streamed, cut, cached, attempts
+       streamed, cut, cached, attempts, cache_write_1h_tokens, usage_source, price_source, service_tier
 FROM requests
 WHERE event_id = :event_id
 
@@ -67,7 +69,7 @@ SELECT event_id, request_id, accepted_at_ms, trace_id, method, path, status, cod
        model, response_model, response_id, input_tokens, cache_read_tokens, cache_write_tokens,
        output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_microusd,
        upstream_head_us, first_byte_us, last_byte_us, overhead_us, request_bytes, response_bytes,
-       streamed, cut, cached, attempts
+       streamed, cut, cached, attempts, cache_write_1h_tokens, usage_source, price_source, service_tier
 FROM requests
 WHERE TRUE
   AND project_id = :project_id  -- if project_id

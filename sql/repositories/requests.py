@@ -133,6 +133,7 @@ def _added_up(rows: Sequence[RequestRow]) -> dict[str, int | None]:
             (row.input_tokens or 0)
             + (row.cache_read_tokens or 0)
             + (row.cache_write_tokens or 0)
+            + (row.cache_write_1h_tokens or 0)
             + (row.audio_input_tokens or 0)
             for row in rows
         ),

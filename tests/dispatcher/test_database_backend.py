@@ -10,6 +10,7 @@ from bus.sqlite_log import SqliteLog
 from config.settings import Settings
 from dispatcher.backends.base import Ok, Outcome, Permanent, Retry, Unknown
 from dispatcher.backends.database import DatabaseBackend, body_rows, request_row
+from dispatcher.recorded import event_of
 from sql.database import Database
 from sql.errors import Conflict, SchemaMismatch, StoreError, StoreFull, StoreUnavailable, Unstorable
 from sql.repositories import requests
@@ -60,6 +61,22 @@ async def test_unknown_usage_and_cost_are_null_and_known_ones_are_kept_apart(sto
     assert row is not None
     assert (row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens) == (1, 2, 3, 4)
     assert (row.reasoning_tokens, row.audio_input_tokens, row.audio_output_tokens, row.cost_microusd) == (5, 6, 7, 0)
+
+
+async def test_the_columns_of_a_row_add_up_to_what_the_provider_counted(stores: Stores) -> None:
+    usage = Usage(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, service_tier="flex")
+    event = make_event(1, usage=usage, cost_microusd=5, usage_source="estimate", price_source="list")
+
+    await deliver(stores, event)
+
+    row = await requests.get(stores.records, event.event_id)
+    assert row is not None
+    counted = sum(value for name, value in msgspec.structs.asdict(row).items() if name.endswith("_tokens"))
+    assert counted == usage.prompt_tokens + usage.completion_tokens == 8191
+    assert (row.cache_write_1h_tokens, row.usage_source, row.price_source) == (128, "estimate", "list")
+    kept = event_of(row, []).usage
+    assert kept is not None
+    assert (kept.prompt_tokens, kept.service_tier) == (usage.prompt_tokens, "flex")
 
 
 async def test_an_exchange_that_was_refused_or_interrupted_is_a_row_too(stores: Stores) -> None:
@@ -149,8 +166,15 @@ def test_every_field_of_the_row_is_filled_from_the_event() -> None:
     row = msgspec.structs.asdict(request_row(event))
 
     shared = set(row) & set(msgspec.structs.asdict(event))
-    assert {name for name in row if name not in shared} == {
-        f"{kind}_tokens"
-        for kind in ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
-    }
+    kinds = (
+        "input",
+        "cache_read",
+        "cache_write",
+        "cache_write_1h",
+        "output",
+        "reasoning",
+        "audio_input",
+        "audio_output",
+    )
+    assert {name for name in row if name not in shared} == {"service_tier", *(f"{kind}_tokens" for kind in kinds)}
     assert all(row[name] == getattr(event, name) for name in shared)

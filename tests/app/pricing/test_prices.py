@@ -88,6 +88,7 @@ def test_what_the_provider_tells_counts_before_all_else(prices: Prices) -> None:
     usage = Usage(input=10, told_cost_microusd=77)
 
     assert prices.priced("openrouter", "openai", "no-such-model", usage, NOW) == (77, "provider")
+    assert prices.priced("openai", "openai", "gpt-4o", usage, NOW) == (25, "list")
 
 
 def test_an_estimate_is_the_price_of_plain_text(prices: Prices) -> None:

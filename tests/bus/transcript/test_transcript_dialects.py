@@ -3,24 +3,27 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from bus.event import Usage
 from bus.transcript.reply import ReplyFacts, ReplyReader
 
 FIXTURES = Path(__file__).with_name("fixtures")
+CHATTED = Usage(input=86, cache_read=1920, output=108, reasoning=192)
 CHAT = ReplyFacts(
-    Usage(input=86, cache_read=1920, output=108, reasoning=192),
+    CHATTED,
     "gpt-4.1-2025-04-14",
     "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
     True,
 )
+ROUTED = structs.replace(CHAT, usage=structs.replace(CHATTED, told_cost_microusd=140))
 LEGACY = ReplyFacts(Usage(input=5, output=7), "gpt-3.5-turbo-instruct", "cmpl-uqkvlQyYK7bGYrRHQ0eXlWi7", True)
 RESPONSE_ID = "resp_67ccd3a9da748190baa7f1570fe91ac604becb25c45c1d41"
 RESPONSES = ReplyFacts(Usage(input=200, cache_read=128, output=32, reasoning=20), "gpt-5-2025-08-07", RESPONSE_ID, True)
 HEARD = ReplyFacts(Usage(input=4, audio_input=10, output=87), "", "", True)
-DRAWN = ReplyFacts(Usage(input=50, output=50), "", "", True)
+DRAWN = ReplyFacts(Usage(input=10, image_input=40, image_output=50), "", "", True)
 MESSAGE = ReplyFacts(
-    Usage(input=2095, cache_read=1800, cache_write=248, output=303, reasoning=200),
+    Usage(input=2095, cache_read=1800, cache_write=148, cache_write_1h=100, output=303, reasoning=200),
     "claude-sonnet-4-5-20250929",
     "msg_013Zva2CMHLNnXjNJJKqJ2EF",
     True,
@@ -37,7 +40,7 @@ GOLDEN = [
     ("openai_chat.sse", "openai", "/v1/chat/completions", CHAT),
     ("openai_chat.sse", "gemini", "/v1beta/openai/chat/completions", CHAT),
     ("azure_chat.sse", "openai", "/openai/deployments/mine/chat/completions", CHAT),
-    ("openrouter_chat.sse", "openai", "/v1/chat/completions", CHAT),
+    ("openrouter_chat.sse", "openai", "/v1/chat/completions", ROUTED),
     ("openai_completions.json", "openai", "/v1/completions", LEGACY),
     ("openai_completions.sse", "openai", "/v1/completions", LEGACY),
     ("openai_responses.json", "openai", "/v1/responses", RESPONSES),
@@ -62,7 +65,7 @@ GOLDEN = [
         "anthropic",
         "/v1/messages",
         ReplyFacts(
-            Usage(input=2095, cache_read=1800, cache_write=248, output=1), MESSAGE.model, MESSAGE.response_id, True
+            Usage(input=2095, cache_read=1800, cache_write=148, cache_write_1h=100, output=1), MESSAGE.model, MESSAGE.response_id, True
         ),
     ),
     ("gemini_generate.json", "gemini", "/v1beta/models/gemini-2.5-flash:generateContent", GENERATED),
@@ -109,7 +112,7 @@ def test_usage_of_a_stream_that_was_cut_is_what_it_had_told_so_far() -> None:
 
     cut = read(body, "anthropic", "/v1/messages", "text/event-stream")
 
-    assert cut.usage == Usage(input=2095, cache_read=1800, cache_write=248, output=1)
+    assert cut.usage == Usage(input=2095, cache_read=1800, cache_write=148, cache_write_1h=100, output=1)
 
 
 def test_a_json_body_that_was_cut_still_names_model_and_id() -> None:
