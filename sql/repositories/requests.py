@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 
 from sql.database import Connection
+from sql.repositories import rollups
+from sql.repositories.rollups import is_error
 from sql.rows import BodyRow, RequestFilter, RequestRow, RequestSummary
 from sql.statements import load
 from sql.values import after_prefix, as_row, without_nul
@@ -20,7 +22,6 @@ MINUTE_MS: Final = 60_000
 _ALL: Final = "*"  # the sums of all projects together; no project has this id
 _SAMPLE: Final = 1000  # the newest of a window: a p95 out of 1000 is one between p94 and p96
 _MOST_BUCKETS: Final = 10_000
-_FAILED_CUTS: Final = ("upstream", "interrupted")
 
 
 async def insert_many(on: Connection, rows: Sequence[RequestRow], bodies: Sequence[BodyRow]) -> int:
@@ -41,6 +42,7 @@ async def insert_many(on: Connection, rows: Sequence[RequestRow], bodies: Sequen
             await transaction.execute_many(_Q.insert_body, [_body_params(body, by_id) for body in kept])
         if new:
             await transaction.execute_many(_Q.add_minute, _minutes(new))
+            await rollups.add(transaction, new)
     return len(new)
 
 
@@ -96,11 +98,6 @@ async def series(on: Connection, since_ms: int, until_ms: int, bucket_ms: int) -
 async def delete_bodies_before(on: Connection, before_ms: int, limit: int) -> int:
     """Deletes at most `limit` bodies of exchanges accepted before then; call again while it returns `limit`."""
     return await on.execute(_Q.delete_bodies_before, {"before_ms": before_ms, "limit": limit})
-
-
-def is_error(row: RequestRow) -> bool:
-    """Refused, failed, never ended, or cut off by the upstream. A client that leaves is no error."""
-    return row.status >= 400 or row.status < 100 or row.cut in _FAILED_CUTS
 
 
 def _as_json(rows: Iterable[RequestRow]) -> str:

@@ -1,0 +1,2 @@
+DROP TABLE rollup_names;
+DROP TABLE rollups;
