@@ -18,6 +18,8 @@ HELP: Final = {
     "llm_proxy_refusals_total": ("counter", "Exchanges that ended with an error of ours, by code."),
     "llm_proxy_prompt_tokens_total": ("counter", "Model tokens read, by provider."),
     "llm_proxy_completion_tokens_total": ("counter", "Model tokens written, by provider."),
+    "llm_proxy_cost_microusd_total": ("counter", "What exchanges cost, as far as it is known, by provider."),
+    "llm_proxy_cost_unknown_total": ("counter", "Exchanges with usage for which no price is known, by provider."),
     "llm_proxy_exchanges_cut_total": ("counter", "Exchanges that ended before their end, by who cut them."),
     "llm_proxy_request_duration_seconds": ("histogram", "Accept to last byte, by provider and class of status."),
     "llm_proxy_upstream_duration_seconds": ("histogram", "Call to head of the upstream, by provider."),

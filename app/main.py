@@ -25,6 +25,7 @@ from app.lookups import Lookups
 from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes
 from app.pipeline import Parts, build_pipeline, check_names
+from app.pricing.prices import Prices
 from app.recorder import Recorder
 from app.upstreams.clients import ByProvider
 from app.upstreams.egress import Egress
@@ -59,6 +60,7 @@ class Worker:
         self._trusted = trusted_networks(settings.trusted_proxies)
         self._extra_routes = extra_routes
         self._providers, self._egress = providers_of(settings), Egress.of(settings)
+        self._prices = Prices(tuple(self._providers.by_name.values()))
         self._metrics = Metrics()
         self._name = new_id()
         self._metrics_folder = paths.metrics_dir(settings)
@@ -116,6 +118,7 @@ class Worker:
         recorder = Recorder(
             spool,
             self._metrics,
+            self._prices,
             max_request_bytes=settings.observability_max_request_body_bytes,
             max_response_bytes=settings.observability_max_response_body_bytes,
         )

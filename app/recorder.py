@@ -10,6 +10,8 @@ import time
 from app.errors import ProviderNotFound, SpoolIsFull
 from app.exchange import Exchange
 from app.metrics import MICROSECONDS, Metrics
+from app.pricing.billing import Billing
+from app.pricing.prices import Prices
 from app.transcription import Transcription
 from bus.errors import BusError, SpoolFull
 from bus.event import Body, ExchangeBegan, ExchangeFinished
@@ -23,10 +25,11 @@ class Recorder:
     """`spool=None` (OBSERVABILITY_ENABLED=false) records nothing."""
 
     def __init__(
-        self, spool: Spool | None, metrics: Metrics, *, max_request_bytes: int, max_response_bytes: int
+        self, spool: Spool | None, metrics: Metrics, prices: Prices, *, max_request_bytes: int, max_response_bytes: int
     ) -> None:
         self._spool = spool
         self._metrics = metrics
+        self._billing = Billing(prices, metrics)
         self._max_request_bytes = max_request_bytes
         self.max_response_bytes = max_response_bytes
 
@@ -64,6 +67,7 @@ class Recorder:
     def _finished(self, exchange: Exchange, transcription: Transcription) -> ExchangeFinished:
         facts, said, first = exchange.facts, transcription, exchange.first
         call, told = said.call_facts(exchange), said.reply_facts()
+        bill = self._billing.bill(exchange.provider, call.model, told.model, told.usage, exchange.accepted_at_ms)
         names_people = facts.recording != "off"
         return ExchangeFinished(
             event_id=exchange.event_id,
@@ -88,6 +92,9 @@ class Recorder:
             response_model=told.model,
             response_id=told.response_id,
             usage=told.usage,
+            usage_source="" if told.usage is None else "provider",
+            cost_microusd=bill.cost_microusd,
+            price_source=bill.price_source,
             upstream_head_us=_us(facts.upstream_head_ns, exchange),
             first_byte_us=_us(facts.first_byte_ns, exchange),
             last_byte_us=(time.monotonic_ns() - exchange.accepted_ns) // 1000,

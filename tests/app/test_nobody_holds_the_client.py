@@ -17,6 +17,7 @@ from app.errors import InvalidToken
 from app.exchange import Exchange
 from app.metrics import Metrics
 from app.pipeline import Processor, compose
+from app.pricing.prices import Prices
 from app.processors.record import Record
 from app.processors.report_errors import ReportErrors
 from app.recorder import Recorder
@@ -85,7 +86,7 @@ def no_collector() -> Iterator[None]:
 async def test_nothing_holds_a_client_whose_exchange_is_over(no_collector: None, end: Any, status: int) -> None:
     settings = load_settings({})
     metrics = Metrics()
-    recorder = Recorder(None, metrics, max_request_bytes=0, max_response_bytes=0)
+    recorder = Recorder(None, metrics, Prices(), max_request_bytes=0, max_response_bytes=0)
     processors: list[Processor] = [Record(recorder, metrics, logs_requests=False), ReportErrors()]
     endpoint = Endpoint(
         compose(processors, end=end, metrics=metrics),
