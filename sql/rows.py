@@ -131,11 +131,25 @@ class NewAudit(Struct, frozen=True, kw_only=True):
 
 
 class ChangeRow(Struct, frozen=True):
-    """What processes must forget: kind is `token` (key: token hash), `project` (project id) or `provider`."""
+    """What processes must forget: kind is `token` (key: token hash), `project` (project id), `provider`
+    or `policy`."""
 
     id: int
     kind: str
     key: str
+
+
+class PolicyRow(Struct, frozen=True, kw_only=True):
+    """The policy document; config.policy says what is in it."""
+
+    version: int
+    """From 1, one more with each change."""
+    document: str
+    """JSON."""
+    updated_at_ms: int
+    updated_by: str
+    """The actor, as the audit log has it."""
+    id: str = "limits"
 
 
 class SessionRow(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,10 @@ NOT_PLANNED = {
 }  # fmt: skip
 # These find few rows at once, so sorting those is better than walking along the list's order.
 NARROW = {"requests.list_page": {"request_id_from"}, "audit.list_page": {"since_ms", "until_ms"}}
-NUMBERS = {"limit", "offset", "cap", "last_id", "requests", "max_requests", "cache_hits", "weight"}
+NUMBERS = {
+    "limit", "offset", "cap", "last_id", "requests", "max_requests", "cache_hits", "weight",
+    "version", "expected_version",
+}  # fmt: skip
 RECORDS = {"requests", "rollups"}
 TABLES = sorted(f.stem for f in QUERIES.glob("*.sql") if ".postgres" not in f.name and f.stem != "schema_migrations")
 
