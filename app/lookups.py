@@ -1,18 +1,21 @@
 """Tokens, projects and API keys from memory; the database when memory does not know.
 
-What a worker remembers is forgotten when the `changes` table says so, which every worker asks four times a second.
+What a worker remembers is forgotten when the `changes` table says so: every worker asks it several times a second, and
+at once when the database tells of a commit. Who could not ask for two seconds reads a row again before using it.
 While the database is away nothing can be asked: what is known keeps working for `token_stale_s`, except tokens with
 a quota, which is exact or nothing; what is not known gets 503, never 401.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from dogpile.cache import CacheRegion
 from dogpile.cache.api import NO_VALUE
+from msgspec import structs
 
 from app.errors import StoreAway
 from app.exchange import Project
@@ -22,6 +25,7 @@ from sql.errors import SealBroken, StoreError
 from sql.repositories import api_keys, changes, projects, tokens
 from sql.rows import ChangeRow, TokenRow
 from sql.sealing import hash_token
+from sql.signals import Bell
 from sql.stores import Stores
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,9 @@ _UNKNOWN_KEPT: Final = 4096  # apart: else strangers could push out all that is 
 _FRESH_S: Final = 60.0  # read again after this long even if no change was told: a belt beside the changes table
 _UNKNOWN_S: Final = 2.0  # a token that does not exist is asked for again after this; a new one is told by a change
 _CHANGES_AT_ONCE: Final = 1000
+_UNTOLD_POLL_S: Final = 0.1  # where nobody tells of changes, a look at least this often
+_DEAF_S: Final = 2.0  # after so long without having read the changes, what is remembered may be wrong
+_REREAD_S: Final = 1.0  # what is known waits no longer for a database that stands still
 
 
 class Lookups:
@@ -43,6 +50,9 @@ class Lookups:
         self._projects = bounded_region(_PROJECTS_KEPT)
         self._unknown = bounded_region(_UNKNOWN_KEPT)
         """Tokens and projects that there are not."""
+        self._bell = Bell()
+        self._heard_at = -math.inf
+        """When the changes were asked for that have been obeyed."""
         self._last_change: int | None = None
         self._reads: dict[str, int] = {}
         """Keys that are being read just now, and by how many."""
@@ -55,15 +65,15 @@ class Lookups:
     async def token(self, token: str) -> TokenRow | None:
         """The row of a token as the client showed it; None when there is none. Raises StoreAway."""
         key = hash_token(token)
-        found = _fresh(self._tokens, key)
+        found = self._fresh(self._tokens, key)
         if found is NO_VALUE:
-            found = await self._look_up(self._tokens, key, lambda: tokens.by_hash(self._stores.main, key))
+            found = await self._look_up(self._tokens, key, lambda: self._read_token(key))
         self.knows_tokens = self.knows_tokens or found is not None
         return found if found is None or isinstance(found, TokenRow) else None
 
     async def project(self, project_id: str) -> Project | None:
         """A project with its unsealed API keys; None when there is none. Raises StoreAway."""
-        found = _fresh(self._projects, project_id)
+        found = self._fresh(self._projects, project_id)
         if found is NO_VALUE:
             found = await self._look_up(self._projects, project_id, lambda: self._read_project(project_id))
         return found if found is None or isinstance(found, Project) else None
@@ -76,23 +86,31 @@ class Lookups:
             raise StoreAway("The database is away and this token has a quota; try again soon.") from error
 
     async def follow_changes(self) -> None:
-        """Runs for the life of the worker: asks what to forget, every `poll_s`."""
-        while True:
-            try:
-                await self._forget_changed()
-                self._store_state(away=False)
-            except StoreError as error:
-                self._store_state(away=True, reason=str(error))
-            await asyncio.sleep(self._poll_s)
+        """Runs for the life of the worker: asks what to forget, every `poll_s` and whenever the database tells."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._stores.main.listen(self._bell), name="listen for changes")
+            while True:
+                await self._ask_for_changes()
+                await self._bell.wait(self._poll_s if self._bell.is_connected else min(self._poll_s, _UNTOLD_POLL_S))
+
+    async def _ask_for_changes(self) -> None:
+        asked_at = time.monotonic()
+        try:
+            await self._forget_changed()
+            self._heard_at = asked_at
+            self._store_state(away=False)
+        except StoreError as error:
+            self._store_state(away=True, reason=str(error))
 
     async def _look_up(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
-        if _fresh(self._unknown, key) is None:
+        if self._fresh(self._unknown, key) is None:
             return None
         try:
             if self.store_is_away:
                 raise StoreError("known to be away")
-            return await self._read(region, key, read)
-        except StoreError as error:
+            async with asyncio.timeout(None if region.get(key) is NO_VALUE else _REREAD_S):
+                return await self._read(region, key, read)
+        except (StoreError, TimeoutError) as error:
             return self._stale(region.get(key), error)
 
     async def _read(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
@@ -116,12 +134,16 @@ class Lookups:
             self._unknown.delete(key)
         region.set(key, (value, time.monotonic()))
 
-    def _stale(self, remembered: Any, error: StoreError) -> Any:
+    def _stale(self, remembered: Any, error: Exception) -> Any:
         if remembered is not NO_VALUE:
             value, read_at = remembered
             if value is not None and time.monotonic() - read_at < self._stale_s:
                 return value
         raise StoreAway("The database is away and this token is not known here; try again soon.") from error
+
+    async def _read_token(self, key: str) -> TokenRow | None:
+        row = await tokens.by_hash(self._stores.main, key)
+        return row if row is None or row.token_hash == key else _in_grace(row)
 
     async def _read_project(self, project_id: str) -> Project | None:
         row = await projects.get(self._stores.main, project_id)
@@ -168,6 +190,20 @@ class Lookups:
         self._projects = bounded_region(_PROJECTS_KEPT)
         self._unknown = bounded_region(_UNKNOWN_KEPT)
 
+    def _fresh(self, region: CacheRegion, key: str) -> Any:
+        """What was read a short while ago (None: there is no such row), or NO_VALUE.
+
+        Straight from the region's backend: its own `get` looks for ways of expiring that we do not use.
+        """
+        kept: Any = region.backend.get(key)
+        if kept is NO_VALUE:
+            return NO_VALUE
+        now = time.monotonic()
+        if now - self._heard_at > _DEAF_S:
+            return NO_VALUE
+        value, read_at = kept.payload
+        return value if now - read_at < (_UNKNOWN_S if value is None else _FRESH_S) else NO_VALUE
+
     def _store_state(self, *, away: bool, reason: str = "") -> None:
         if away and not self.store_is_away:
             log(logger, logging.ERROR, "the database is away; known tokens keep working for a while", error=reason)
@@ -176,13 +212,7 @@ class Lookups:
         self.store_is_away = away
 
 
-def _fresh(region: CacheRegion, key: str) -> Any:
-    """What was read a short while ago (None: there is no such row), or NO_VALUE.
-
-    Straight from the region's backend: its own `get` looks for ways of expiring that we do not use.
-    """
-    kept: Any = region.backend.get(key)
-    if kept is NO_VALUE:
-        return NO_VALUE
-    value, read_at = kept.payload
-    return value if time.monotonic() - read_at < (_UNKNOWN_S if value is None else _FRESH_S) else NO_VALUE
+def _in_grace(row: TokenRow) -> TokenRow:
+    """A token as its secret before the last rotation has it: that one ends with the grace, if not sooner."""
+    ends = [at for at in (row.expires_at_ms, row.previous_until_ms or 0) if at is not None]
+    return structs.replace(row, expires_at_ms=min(ends))

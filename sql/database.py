@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from sql.signals import Bell
 from sql.statements import Statement
 
 Row = Mapping[str, Any]
@@ -47,6 +48,10 @@ class Database(Connection, Protocol):
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""
+        ...
+
+    async def listen(self, bell: Bell) -> None:
+        """Rings it at each change, until it is cancelled; returns at once where nobody tells of changes."""
         ...
 
     async def close(self) -> None: ...

@@ -8,18 +8,20 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import psycopg
 import psycopg.conninfo
-from psycopg import waiting
 from psycopg.rows import DictRow, dict_row
 
 from config.secret import Secret
 from sql.database import Params, Row
 from sql.errors import StoreError, StoreUnavailable
 from sql.links import Link, LinkedDatabase
+from sql.postgres_connection import PostgresConnection
 from sql.postgres_errors import of_connecting, translated
+from sql.postgres_signals import listen
+from sql.signals import Bell
 from sql.statements import Statement
 
 T = TypeVar("T")
@@ -51,6 +53,9 @@ class PostgresDatabase(LinkedDatabase):
         finally:
             self._give_back(link)
             self._seats.release()
+
+    async def listen(self, bell: Bell) -> None:
+        await listen(self._url, bell)
 
     async def close(self) -> None:
         while self._idle:
@@ -88,7 +93,7 @@ class PostgresDatabase(LinkedDatabase):
             raise StoreUnavailable(str(self._resting[1]))
         try:
             async with asyncio.timeout_at(deadline):
-                connection = await _Connection.connect(self._url.reveal(), autocommit=True, row_factory=dict_row)
+                connection = await PostgresConnection.connect(self._url.reveal(), autocommit=True, row_factory=dict_row)
         except (psycopg.Error, OSError) as error:  # TimeoutError is an OSError
             failure = of_connecting(error)
             self._resting = (_now() + _REST_S, failure)
@@ -111,15 +116,6 @@ def is_url(url: Secret) -> bool:
     except psycopg.Error:
         return False
     return True
-
-
-class _Connection(psycopg.AsyncConnection[DictRow]):
-    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """psycopg would ask the server to cancel and wait for its answer, which a frozen server never gives.
-
-        Whoever cancels closes the connection instead (`give_away`).
-        """
-        return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
 
 
 class _PostgresLink:

@@ -19,6 +19,7 @@ import aiosqlite
 from sql.database import Params, Row
 from sql.errors import StoreError, StoreUnavailable
 from sql.links import Link, LinkedDatabase
+from sql.signals import Bell
 from sql.sqlite_errors import translated
 from sql.statements import Statement
 
@@ -58,6 +59,9 @@ class SqliteDatabase(LinkedDatabase):
             if link is not None and link.is_open:
                 idle.append(link)
             seats.release()
+
+    async def listen(self, bell: Bell) -> None:
+        """Nobody tells of changes here."""
 
     async def close(self) -> None:
         for link in [*self._writer, *self._readers]:
