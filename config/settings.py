@@ -207,6 +207,15 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True, kw_only
     dispatcher_timeout_ms: Annotated[
         int, about("How long one delivery may take.", env="LLM_PROXY_DISPATCHER_TIMEOUT_MS", ge=10)
     ] = 10_000
+    rollup_minutes_days: Annotated[
+        int,
+        about(
+            "Days after which sums per minute are deleted; those per hour and day stay. Months of time zones that are "
+            "no whole hours apart need 32.",
+            env="LLM_PROXY_ROLLUP_MINUTES_DAYS",
+            ge=32,
+        ),
+    ] = 40
 
     webhook_url: Annotated[
         Secret | None,

@@ -1,4 +1,4 @@
-"""What is done beside delivering: the log is trimmed, old bodies are deleted, forgotten groups are told of."""
+"""What is done beside delivering: the log is trimmed, old bodies and minutes go, forgotten groups are told of."""
 
 import asyncio
 import logging
@@ -12,13 +12,14 @@ from config.logs import log
 from dispatcher.pauses import sleep_or_stop
 from sql.database import Database
 from sql.errors import StoreError
-from sql.repositories import requests
+from sql.repositories import requests, rollups
 
 TRIM_EVERY_S: Final = 2.0
 RETENTION_EVERY_S: Final = 3600.0
 GROUPS_EVERY_S: Final = 3600.0
 _BODIES_PER_DELETE: Final = 500  # keeps the write lock for milliseconds
 _DAY_MS: Final = 86_400_000
+_NAMES_DAYS: Final = 2  # an event that comes later than that begins the names of its day anew
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +49,16 @@ async def delete_old_bodies(records: Database, clock: Clock, retention_days: int
             break
     if total:
         log(_logger, logging.INFO, "bodies deleted", count=total, older_than_days=retention_days)
+    return total
+
+
+async def delete_old_minutes(records: Database, clock: Clock, days: int) -> int:
+    """Deletes the sums of minutes older than that, a minute at a time; those of hours and days stay."""
+    now_ms = clock.now_ms()
+    total = 0
+    while count := await rollups.delete_oldest_minute(records, now_ms - days * _DAY_MS):
+        total += count
+    await rollups.delete_names_before(records, now_ms - _NAMES_DAYS * _DAY_MS)
     return total
 
 

@@ -27,6 +27,7 @@ from dispatcher.housekeeping import (
     RETENTION_EVERY_S,
     TRIM_EVERY_S,
     delete_old_bodies,
+    delete_old_minutes,
     every,
     tell_of_forgotten_groups,
 )
@@ -134,6 +135,8 @@ class Dispatcher:
             tasks.create_task(every(GROUPS_EVERY_S, self._tell_of_forgotten_groups, stop), name="forgotten groups")
             if self._settings.retention_days:
                 tasks.create_task(every(RETENTION_EVERY_S, self._delete_old_bodies, stop), name="retention")
+            if "database" in self._names:
+                tasks.create_task(every(RETENTION_EVERY_S, self._delete_old_minutes, stop), name="old minutes")
 
     async def _make_groups(self, stop: asyncio.Event) -> None:
         """Before anything is delivered or trimmed: an event may only go when every backend's group has seen it."""
@@ -149,6 +152,9 @@ class Dispatcher:
 
     async def _delete_old_bodies(self) -> None:
         await delete_old_bodies(self._stores.records, self._clock, self._settings.retention_days)
+
+    async def _delete_old_minutes(self) -> None:
+        await delete_old_minutes(self._stores.records, self._clock, self._settings.rollup_minutes_days)
 
     async def _tell_of_forgotten_groups(self) -> None:
         await tell_of_forgotten_groups(self._bus, self._names)

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from starlette.routing import BaseRoute, Route
 
-from admin.api import api_keys, audit, docs, event_bus, management_tokens, openapi, projects, requests, tokens
+from admin.api import api_keys, audit, docs, event_bus, management_tokens, openapi, projects, requests, tokens, usage
 from admin.api.endpoint import Endpoint
 from admin.api.guard import Guard
 from admin.api.operation import ManageDeps, Operation
@@ -23,6 +23,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *management_tokens.OPERATIONS,
     *audit.OPERATIONS,
     *requests.OPERATIONS,
+    *usage.OPERATIONS,
     *event_bus.OPERATIONS,
     *openapi.OPERATIONS,
     *docs.OPERATIONS,

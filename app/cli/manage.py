@@ -5,10 +5,12 @@ import typer
 from app.cli.manage_options import BaseUrl, ManagementToken, Where
 from app.cli.manage_projects import project
 from app.cli.manage_tokens import token
+from app.cli.manage_usage import usage
 
 manage = typer.Typer(help="Projects and tokens of a running server.", no_args_is_help=True, rich_markup_mode=None)
 manage.add_typer(project, name="project")
 manage.add_typer(token, name="token")
+manage.command()(usage)
 
 
 @manage.callback()

@@ -199,14 +199,14 @@ def _values(row: RequestRow) -> list[int | None]:
         row.input_tokens or 0,
         row.cache_read_tokens or 0,
         row.cache_write_tokens or 0,
-        0,
+        row.cache_write_1h_tokens or 0,
         row.output_tokens or 0,
         row.reasoning_tokens or 0,
         row.audio_input_tokens or 0,
         row.audio_output_tokens or 0,
         row.cost_microusd,
         int(is_unpriced),
-        0,
+        int(row.usage_source == "estimate"),
     ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,10 @@ from bus.sqlite_log import SqliteLog
 from config.errors import ConfigError
 from config.secret import Secret
 from config.settings import Settings
-from dispatcher.housekeeping import delete_old_bodies, every, tell_of_forgotten_groups
+from dispatcher.housekeeping import delete_old_bodies, delete_old_minutes, every, tell_of_forgotten_groups
 from dispatcher.main import BACKENDS, Dispatcher, backend_names, build_backends, run
 from sql.errors import StoreUnavailable
-from sql.repositories import requests
+from sql.repositories import requests, rollups
 from sql.stores import Stores
 from tests.dispatcher.scripted import delivered, feed, group_of, make_event
 from tests.support.waiting import eventually_async
@@ -151,3 +152,16 @@ async def test_housekeeping_goes_on_after_a_failure_and_tells_of_it_once(caplog:
 
     assert calls == 4
     assert len(caplog.records) == 1
+
+
+async def test_old_minutes_go_and_what_they_add_up_to_stays(stores: Stores) -> None:
+    now_ms = 1_900_000_000_000
+    old, young = (make_event(accepted_at_ms=now_ms - days * DAY_MS) for days in (41, 39))
+    await build_backends(Settings(), stores)[0].deliver([delivered(old), delivered(young)])
+
+    assert await delete_old_minutes(stores.records, HeldClock(now_ms), 40) == 1
+
+    window: dict[str, Any] = {"since_ms": 0, "until_ms": now_ms, "limit": 10}
+    minutes = await rollups.usage(stores.records, "project", "minute", **window)
+    hours = await rollups.usage(stores.records, "project", "hour", **window)
+    assert (len(minutes), len(hours)) == (1, 2)

@@ -8,7 +8,7 @@ from sql.rows import RequestRow
 
 EVER_MS: Final = 9_000_000_000_000
 _CLASSES: Final = (
-    "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
+    "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens",
     "audio_input_tokens", "audio_output_tokens",
 )  # fmt: skip
 
@@ -22,5 +22,6 @@ def totals_of(some: Sequence[RequestRow]) -> Totals:
         errors=len(failed),
         cost_microusd=sum(costs) if costs else None,
         cost_unknown=len(unpriced),
+        estimated=len([row for row in some if row.usage_source == "estimate"]),
         **{name: sum(getattr(row, name) or 0 for row in some) for name in _CLASSES},
     )

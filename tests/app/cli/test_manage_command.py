@@ -120,3 +120,13 @@ def test_refusals_of_the_server_are_told_in_its_words(folder: Path, manage_envir
     assert (code, line.startswith("llm-proxy: 409: ")) == (1, True)
     code, line = refused("project", "list", MANAGEMENT_TOKEN="wrong")
     assert (code, "is it the server's MANAGEMENT_TOKEN?" in line) == (1, True)
+
+
+def test_usage_is_shown_as_a_table_and_as_json(folder: Path, manage_environment: dict[str, str]) -> None:
+    run(folder, "manage", "token", "list", **manage_environment)
+
+    shown = run(folder, "manage", "usage", "--by", "model", "--every", "hour", "--since", "2h", **manage_environment)
+    told = run_json(folder, "manage", "usage", "--project-id", "nobody", **manage_environment)
+
+    assert (shown.returncode, shown.stdout.split()[:3]) == (0, ["start", "name", "requests"])
+    assert told == []

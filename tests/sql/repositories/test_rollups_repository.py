@@ -41,7 +41,9 @@ ROWS = st.builds(
     status=st.sampled_from([0, 200, 429, 500]),
     cut=st.sampled_from(["", "client", "upstream"]),
     input_tokens=COUNTS,
+    cache_write_1h_tokens=COUNTS,
     output_tokens=COUNTS,
+    usage_source=st.sampled_from(["", "provider", "estimate"]),
     cost_microusd=st.none() | st.integers(0, 10**12),
 )
 
