@@ -3,11 +3,14 @@
 ActError
  +- NotFound          there is no such project, API key or token
  +- Invalid           a value breaks a rule; `field` names it as the API does
+ +- InvalidDocument   several things in it break rules; `faults` names each place
  +- Conflict          another one has this value
  +- ProjectInactive   the project is switched off, so it gets no new tokens
  +- TokenEnded        it was revoked or has expired, so it gets no new secret
  +- NotUndoable       the key was not rotated, or its grace is over
 """
+
+from collections.abc import Mapping
 
 
 class ActError(Exception):
@@ -27,6 +30,13 @@ class Invalid(ActError):
         super().__init__(f"{field} {message}" if field else message)
         self.field = field
         self.message = message
+
+
+class InvalidDocument(ActError):
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        """By place, as in `limits[0].most`; "" is the whole."""
+        super().__init__("; ".join(f"{place}: {fault}" if place else fault for place, fault in faults.items()))
+        self.faults = dict(faults)
 
 
 class Conflict(ActError):

@@ -11,7 +11,16 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from admin.acts.errors import ActError, Conflict, Invalid, NotFound, NotUndoable, ProjectInactive, TokenEnded
+from admin.acts.errors import (
+    ActError,
+    Conflict,
+    Invalid,
+    InvalidDocument,
+    NotFound,
+    NotUndoable,
+    ProjectInactive,
+    TokenEnded,
+)
 from bus.errors import BusUnavailable
 from config.logs import log
 from sql.errors import SealBroken, StoreError, StoreFull, StoreUnavailable
@@ -89,6 +98,8 @@ def _of_act(error: ActError) -> ApiError:
         return ApiError(409, "conflict", str(error))
     if isinstance(error, Invalid):
         return unprocessable({error.field: error.message})
+    if isinstance(error, InvalidDocument):
+        return ApiError(422, "invalid_request", str(error), fields=error.faults)
     return ApiError(422, "invalid_request", str(error))
 
 
