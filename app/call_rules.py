@@ -45,6 +45,16 @@ class CallRules(Struct, frozen=True):
         return path in self.endpoints or path.startswith(self.below) or any(glob.fullmatch(path) for glob in self.globs)
 
 
+    def endpoint_of(self, path: str) -> str:
+        """The allowed endpoint, as it is configured, that admits a path; a glob that does is told by its pattern."""
+        if path in self.endpoints:
+            return path
+        below = [prefix for prefix in self.below if path.startswith(prefix)]
+        if below:
+            return max(below, key=len).rstrip("/")
+        return next((glob.pattern for glob in self.globs if glob.fullmatch(path)), "")
+
+
 def is_ambiguous(path: str) -> bool:
     """A path that two servers may read differently: dot segments, empty segments, backslashes, encoded or not."""
     if "%" not in path and "/." not in path and "//" not in path and "\\" not in path:

@@ -57,6 +57,7 @@ class Endpoint:
         exchange.accepted_at_ms = self._clock.now_ms()
         exchange.event_id = new_id()
         exchange.facts = Facts()
+        exchange.held = exchange._call_facts = None
         exchange.method = scope["method"]
         exchange.headers = headers = scope["headers"]
         exchange.first = dict(reversed(headers))

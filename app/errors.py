@@ -5,6 +5,7 @@ Refusal                     code, status and what the client should do next
  |                          OriginNotAllowed InvalidRequest BodyTooLarge NotImplementedYet
  +- authentication          InvalidToken TokenExpired TokenInactive
  +- the project             ProjectInactive UpstreamKeyMissing QuotaExceeded
+ +- the policy              ModelNotAllowed RateLimitExceeded BudgetExceeded
  +- the upstream            UpstreamUnreachable UpstreamCut UpstreamTimeout
  +- ourselves               Overloaded StoreAway Draining SpoolIsFull InternalError
 ClientGone                  not a refusal: nobody is left to be told
@@ -20,15 +21,19 @@ class Refusal(Exception):
 
     code: ClassVar[str]
     status: ClassVar[int]
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
     """Sent as Retry-After; None where nobody knows how long it takes."""
     may_heal: ClassVar[bool] = False
     """Whether asking again may help. Where not, SDKs are told so; they would ask twice more, for nothing."""
 
-    def __init__(self, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = (), after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.headers = headers
+        if after_s is not None:
+            self.retry_after_s = after_s
 
 
 class MethodNotAllowed(Refusal):
@@ -85,6 +90,18 @@ class ProjectInactive(Refusal):
 
 class QuotaExceeded(Refusal):
     code, status = "quota_exceeded", 429
+
+
+class ModelNotAllowed(Refusal):
+    code, status = "model_not_allowed", 403
+
+
+class RateLimitExceeded(Refusal):
+    code, status, may_heal = "rate_limit_exceeded", 429, True
+
+
+class BudgetExceeded(Refusal):
+    code, status = "budget_exceeded", 429
 
 
 class UpstreamKeyMissing(Refusal):

@@ -9,11 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.errors import Refusal
+from app.limits.held import Held
 from app.reply import Reply
 from app.request_body import RequestBody
 from bus.event import Cut, Recording
+from bus.transcript.call import CallFacts, read_call
+from bus.transcript.found import name_of
 from config.providers import Provider
 from sql.rows import ApiKeyRow, ProjectRow, TokenRow
 
@@ -51,6 +55,7 @@ class Facts(Struct, gc=False):
 
 class Exchange:
     __slots__ = (
+        "_call_facts",
         "accepted_at_ms",
         "accepted_ns",
         "body",
@@ -60,6 +65,7 @@ class Exchange:
         "facts",
         "first",
         "headers",
+        "held",
         "method",
         "path",
         "project",
@@ -73,6 +79,7 @@ class Exchange:
         "traceparent",
     )
 
+    _call_facts: CallFacts | None
     accepted_at_ms: int
     accepted_ns: int
     body: RequestBody
@@ -85,6 +92,8 @@ class Exchange:
     """The client's, lower-case names, in their order."""
     first: dict[bytes, bytes]
     """The first value of each: a dozen are looked for on the way."""
+    held: Held | None
+    """What it takes of its limits, until it is settled."""
     method: str
     sent_path: str
     """As the client sent it, percent-encoding and all."""
@@ -100,6 +109,15 @@ class Exchange:
     traceparent: str
     token: TokenRow
     project: Project
+
+    def call_facts(self) -> CallFacts:
+        """What the call says about itself, read once: from all of the body that has been seen by then."""
+        if self._call_facts is None:
+            content_type = (self.header(b"content-type") or b"").decode("latin-1")
+            facts = read_call(self.provider.dialect, self.path, content_type, self.body.seen)
+            named = self.provider.end_user_header and self.header(self.provider.end_user_header.encode())
+            self._call_facts = replace(facts, end_user=name_of(named.decode("latin-1"))) if named else facts
+        return self._call_facts
 
     def let_go(self) -> None:
         """Of the client, at the end: a reply that refers to its exchange would keep it until the collector comes."""

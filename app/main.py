@@ -21,6 +21,7 @@ from app.children import die_with_parent
 from app.endpoint import Endpoint
 from app.front import Front
 from app.health import Health
+from app.limits.parts import WorkerLimits
 from app.lookups import Lookups
 from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes
@@ -86,7 +87,10 @@ class Worker:
             stack.push_async_callback(counts.flush)
             upstreams = ByProvider(self._settings.upstream_client, self._egress)
             stack.push_async_callback(upstreams.close)
-            endpoint = self._endpoint(lookups, counts, upstreams, spool)
+            limits = WorkerLimits(self._settings, stores, self._metrics, SystemClock(), worker=self._name)
+            stack.callback(limits.close)
+            await limits.start()
+            endpoint = self._endpoint(lookups, counts, limits, upstreams, spool)
             health = Health(stores, lookups, spool)
             manage_stores = open_stores(self._settings)  # a pool of its own: bulk work there must not starve the proxy
             stack.push_async_callback(manage_stores.close)
@@ -94,7 +98,12 @@ class Worker:
             self._front.endpoint = endpoint
             _on_stop_signal(lambda: _drain(endpoint, health))
             await stack.enter_async_context(
-                _running(lookups.follow_changes(), counts.flush_regularly(), self._report(spool, lookups, upstreams))
+                _running(
+                    lookups.follow_changes(),
+                    counts.flush_regularly(),
+                    limits.keep_up(),
+                    self._report(spool, lookups, upstreams),
+                )
             )
             log(logger, logging.INFO, "worker ready", providers=list(self._providers.by_name))
             yield
@@ -113,7 +122,14 @@ class Worker:
             wake=Wake(paths.wake_socket(settings)),
         )
 
-    def _endpoint(self, lookups: Lookups, counts: UsageCounts, upstreams: ByProvider, spool: Spool | None) -> Endpoint:
+    def _endpoint(
+        self,
+        lookups: Lookups,
+        counts: UsageCounts,
+        limits: WorkerLimits,
+        upstreams: ByProvider,
+        spool: Spool | None,
+    ) -> Endpoint:
         settings, clock = self._settings, SystemClock()
         recorder = Recorder(
             spool,
@@ -126,6 +142,8 @@ class Worker:
             recorder=recorder,
             lookups=lookups,
             usage_counts=counts,
+            limits=limits.limits,
+            prices=self._prices,
             upstreams=upstreams,
             metrics=self._metrics,
             clock=clock,

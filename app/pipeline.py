@@ -1,7 +1,7 @@
 """THE LIST: a request's way, top to bottom.
 
 Each processor acts, lets the rest proceed, and may act again when the last byte has gone out. What comes later has its
-place here too: limits after GuardProject, policies after them, the cache and transformations before the upstream.
+place here too: the cache and transformations before the upstream.
 """
 
 import time
@@ -11,11 +11,15 @@ from typing import Protocol
 from msgspec import Struct
 
 from app.exchange import Exchange, Proceed
+from app.limits.amounts import Pricing
+from app.limits.limits import Limits
 from app.lookups import Lookups
 from app.metrics import Metrics
 from app.processors.authenticate import Authenticate
 from app.processors.call_upstream import CallUpstream
+from app.processors.count_request import CountRequest
 from app.processors.guard_project import GuardProject
+from app.processors.limit_rate import LimitRate
 from app.processors.record import Record
 from app.processors.report_errors import ReportErrors
 from app.processors.share_with_origins import ShareWithOrigins
@@ -37,6 +41,8 @@ class Parts(Struct, frozen=True):
     recorder: Recorder
     lookups: Lookups
     usage_counts: UsageCounts
+    limits: Limits
+    prices: Pricing
     upstreams: Upstreams
     metrics: Metrics
     clock: Clock
@@ -46,6 +52,7 @@ class Parts(Struct, frozen=True):
 
 def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
     """The list as one callable. `enabled` names the processors that run; empty runs all. The order is fixed here."""
+    is_recorded = not enabled or "Record" in enabled
     processors: list[Processor] = [
         Record(
             parts.recorder, parts.metrics, logs_requests=parts.logs_requests
@@ -54,13 +61,18 @@ def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
         ReportErrors(),  # what is raised below becomes the reply, in the client's dialect
         ValidateCall(),  # provider, method, path, parameters, origin: before any token is looked at
         Authenticate(parts.lookups, parts.clock),  # sets exchange.token
-        GuardProject(parts.lookups, parts.usage_counts, parts.clock),  # sets exchange.project; counts the request
+        GuardProject(parts.lookups),  # sets exchange.project; inactive is 403
+        LimitRate(
+            parts.limits, parts.prices, is_recorded=is_recorded
+        ),  # models and limits; what it takes is held until the reply has ended
+        CountRequest(parts.lookups, parts.usage_counts, parts.clock),  # of the token's lifetime quota
     ]
     running = [p for p in processors if not enabled or type(p).__name__ in (*enabled, *REQUIRED)]
     return compose(running, end=CallUpstream(parts.upstreams, parts.metrics), metrics=parts.metrics)
 
 
-REQUIRED = ("ReportErrors", "ValidateCall", "Authenticate", "GuardProject")  # no setting opens the proxy to everybody
+# No setting opens the proxy to everybody.
+REQUIRED = ("ReportErrors", "ValidateCall", "Authenticate", "GuardProject", "LimitRate", "CountRequest")
 OPTIONAL = ("Record", "ShareWithOrigins")
 
 

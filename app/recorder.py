@@ -49,12 +49,20 @@ class Recorder:
         exchange.facts.record_ns = time.monotonic_ns() - began
 
     async def finish(self, exchange: Exchange, transcription: Transcription) -> None:
-        """Returns when the event is recorded in the sense of LLM_PROXY_RECORD, or counted as failed."""
-        if self._spool is None:
+        """Returns when the event is recorded in the sense of LLM_PROXY_RECORD, or counted as failed.
+
+        What the exchange holds of its limits is settled by the event, recorded or not.
+        """
+        if self._spool is None and exchange.held is None:
             return
         began = time.monotonic_ns()
+        event = self._finished(exchange, transcription)
+        if exchange.held is not None:
+            exchange.held.settle(event)
+        if self._spool is None:
+            return
         try:
-            await self._spool.finish(self._finished(exchange, transcription))
+            await self._spool.finish(event)
         except BusError as error:
             self._failed(exchange, error)
         exchange.facts.record_ns += time.monotonic_ns() - began

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.exchange import Exchange, Headers
 from bus.event import Body
-from bus.transcript.call import CallFacts, read_call
+from bus.transcript.call import CallFacts
 from bus.transcript.reply import ReplyFacts, ReplyReader
 
 _NOTHING: Final = ReplyFacts()
@@ -71,8 +71,7 @@ class Transcription:
         self._kept += piece
 
     def call_facts(self, exchange: Exchange) -> CallFacts:
-        content_type = (exchange.header(b"content-type") or b"").decode("latin-1")
-        return read_call(exchange.provider.dialect, exchange.path, content_type, exchange.body.seen)
+        return exchange.call_facts()
 
     def reply_facts(self) -> ReplyFacts:
         if self._told is None:

@@ -15,6 +15,7 @@ from typing import Final
 from config import addresses, paths
 from config.client_address import trusted_networks
 from config.errors import ConfigError
+from config.policy import Policy, with_settings
 from config.secret import Secret
 from config.settings import EventBus, Settings
 
@@ -35,6 +36,11 @@ def is_bus_shared(settings: Settings) -> bool:
     return effective_event_bus(settings) == "redis-streams"
 
 
+def has_redis(settings: Settings) -> bool:
+    """Whether limits are counted there, for several hosts."""
+    return settings.redis_url is not None or bool(settings.redis_addr)
+
+
 def mistakes_in(settings: Settings) -> list[str]:
     """One line per mistake, each saying what to do; no secret in any of them."""
     return [
@@ -42,6 +48,7 @@ def mistakes_in(settings: Settings) -> list[str]:
         *_of_listening(settings),
         *_of_storage(settings),
         *_of_events(settings),
+        *_of_limits(settings),
     ]
 
 
@@ -108,6 +115,15 @@ def _of_events(settings: Settings) -> Iterator[str]:
         yield "LLM_PROXY_DISPATCHER_BACKOFF_MS: is larger than LLM_PROXY_DISPATCHER_BACKOFF_MAX_MS"
     if "file" in settings.dispatcher_backends and not settings.file_event_log:
         yield "FILE_EVENT_LOG: is required with `file` among DISPATCHER_BACKENDS"
+
+
+def _of_limits(settings: Settings) -> Iterator[str]:
+    try:
+        with_settings(Policy(), settings)
+    except ConfigError as error:
+        yield from error.mistakes
+    if not re.fullmatch(r"[\w.:-]{1,100}", settings.distributed_rate_limit_prefix):
+        yield "DISTRIBUTED_RATE_LIMIT_PREFIX: letters, digits and any of . : _ -, 100 at most"
 
 
 def _of_redis(settings: Settings) -> Iterator[str]:

@@ -39,6 +39,16 @@ def keeper_socket(settings: Settings) -> Path:
     return data_dir(settings) / "keeper.sock"
 
 
+def limits_dir(settings: Settings) -> Path:
+    """Where the owner of the limits' counts keeps its journal, when there is no Redis."""
+    return data_dir(settings) / "limits"
+
+
+def limits_socket(settings: Settings) -> Path:
+    """Where workers ask it (unix stream)."""
+    return data_dir(settings) / "limits.sock"
+
+
 def wake_socket(settings: Settings) -> Path:
     """Where workers poke the keeper (unix datagram)."""
     return data_dir(settings) / "wake.sock"

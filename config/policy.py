@@ -16,15 +16,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from config.durations import duration_ms
 from config.errors import ConfigError
+from config.limit_settings import LimitSettings
 
 Dimension = Literal["project", "token", "end_user", "model", "provider", "endpoint"]
 Measure = Literal["requests", "tokens", "input_tokens", "output_tokens", "parallel", "cost"]
 WhenAway = Literal["share", "open", "closed"]
 Globs = tuple[str, ...]
 
+SETTINGS_LIMIT: Final = "DISTRIBUTED_RATE_LIMIT"
 CALENDAR: Final = ("day", "week", "month")
 _NAME: Final = re.compile(r"[\w][\w .:/-]{0,63}", re.ASCII)
 _SHORTEST_MS, _LONGEST_MS = 1000, 24 * 3_600_000
@@ -90,6 +93,23 @@ def read_policy(document: Any) -> Policy:
     if mistakes := list(_mistakes(policy)):
         raise ConfigError(mistakes)
     return policy
+
+
+def with_settings(policy: Policy, settings: LimitSettings) -> Policy:
+    """With the one limit that DISTRIBUTED_RATE_LIMIT_* sets. Raises ConfigError."""
+    if not settings.distributed_rate_limit_enabled:
+        return policy
+    limit = Limit(
+        name=SETTINGS_LIMIT,
+        measure="requests",
+        most=settings.distributed_rate_limit_max,
+        window=settings.distributed_rate_limit_window,
+        per=("token",),
+        when_away="share" if settings.distributed_rate_limit_fallback else "closed",
+    )
+    if mistakes := list(_limit_mistakes(limit)):
+        raise ConfigError([f"DISTRIBUTED_RATE_LIMIT_*: {mistake}" for mistake in mistakes])
+    return replace(policy, limits=(limit, *policy.limits))
 
 
 def _mistakes(policy: Policy) -> Iterator[str]:

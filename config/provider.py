@@ -69,6 +69,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     required_headers: tuple[str, ...]
     timeouts: Timeouts
     connection: Connection
+    end_user_header: str = ""
+    """Lower-case name of a header that names the client's own user; it counts before the body's `user`."""
     prices: tuple[PriceOverride, ...] = ()
     """What counts instead of the price list that is shipped."""
 

@@ -50,6 +50,7 @@ class _Api(Struct, frozen=True, forbid_unknown_fields=True):
     param_whitelist: dict[str, list[str]] = {}
     allowed_origins: list[str] = []
     required_headers: list[str] = []
+    end_user_header: str = ""
     prices: list[OverrideRow] = []
 
 
@@ -150,6 +151,8 @@ def _wrong_in(api: _Api) -> Iterator[tuple[tuple[str | int, ...], str]]:
     for index, header in enumerate(api.required_headers):
         if not _WORD.fullmatch(header):
             yield ("required_headers", index), f"{header!r} is no header's name"
+    if api.end_user_header and not _WORD.fullmatch(api.end_user_header):
+        yield ("end_user_header",), f"{api.end_user_header!r} is no header's name"
     for index, row in enumerate(api.prices):
         if mistake := row.mistake():
             yield ("prices", index), f"the price of {row.model!r} {mistake}"
@@ -194,5 +197,6 @@ def _provider(name: str, api: _Api) -> Provider:
         required_headers=tuple(header.lower() for header in api.required_headers),
         timeouts=api.timeouts,
         connection=api.connection,
+        end_user_header=api.end_user_header.lower(),
         prices=tuple(row.of(name) for row in api.prices),
     )

@@ -20,7 +20,7 @@ RETIRED: Final = frozenset(
 )
 """Variables of the Go program that have no effect here. A `.env` that still holds them works; `doctor` lists them."""
 
-_RETIRED_PREFIXES: Final = ("DISTRIBUTED_RATE_LIMIT_", "TLS_")
+_RETIRED_PREFIXES: Final = ("TLS_",)
 
 FOREIGN: Final = frozenset(
     {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "PROXY_URL", "PROXY_TOKEN", "MODEL", "ENV"}

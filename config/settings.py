@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from config.limit_settings import LimitSettings
 from config.secret import Secret
-from config.serving_settings import ServingSettings, about
 from config.serving_settings import UpstreamClient as UpstreamClient
+from config.serving_settings import about
 
 EventBus = Literal["embedded", "redis-streams", "in-memory"]
 RecordMode = Literal["os", "disk", "async"]
@@ -22,7 +23,7 @@ OtlpProtocol = Literal["http/protobuf", "http/json"]
 Compression = Literal["zstd", "gzip", "none"]
 
 
-class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Settings(LimitSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The second half: what becomes of events."""
 
     event_bus: Annotated[

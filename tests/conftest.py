@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.upstream",
     "tests.support.proxy",
     "tests.support.redis_server",
+    "tests.support.limits",
 ]
 
 # Machines are shared and slow at times, so time says nothing about a property. More: --hypothesis-profile=thorough.

@@ -42,10 +42,12 @@ HOMES = {
     "multidict": ("app/upstreams/",),  # aiohttp's own, as is yarl
     "psycopg": ("sql/postgres",),
     "psycopg_pool": ("sql/postgres",),
-    "redis": ("bus/", "app/limits.py", "app/replies.py"),
+    "redis": ("bus/", "app/limits/", "app/replies.py"),
+    "hiredis": ("app/limits/",),
     "rich": ("app/cli/",),
     "sqlite3": ("sql/sqlite", "bus/sqlite"),
     "starlette": ("app/", "admin/"),
+    "tiktoken": ("app/estimates/tokenizer.py",),
     "typer": ("app/cli/",),
     "uvloop": ("app/",),
     "yaml": ("config/", "app/demo/"),

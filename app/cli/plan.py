@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.supervisor import ChildSpec
 from config.addresses import parse
-from config.checks import is_bus_shared
+from config.checks import has_redis, is_bus_shared
 from config.load import as_environment, child_environment, raw_environment
 from config.retired import FOREIGN
 from config.settings import Settings
@@ -14,6 +14,7 @@ from config.settings import Settings
 # Parts of the drain budget after which each kind is killed, in the order of stopping. The proxy has the most: a reply
 # may stream on. The keeper comes last, so that what the proxy wrote at its end is still moved and delivered.
 PROXY_SHARE = 0.75
+_LIMITS_SHARE = 0.78
 _ADMIN_SHARE = 0.8
 _DEMO_SHARE = 0.85
 _DISPATCHER_SHARE = 0.95
@@ -37,6 +38,8 @@ def children(settings: Settings, parts: Sequence[str]) -> list[ChildSpec]:
     if "keeper" in parts:  # first: it adopts what an earlier run has left while the others start
         options = [] if "dispatcher" in parts and not is_bus_shared(settings) else ["--no-dispatcher"]
         specs.append(_spec("keeper", _KEEPER_SHARE, self_command("_keeper", me, *options)))
+    if not has_redis(settings):
+        specs.append(_spec("limits", _LIMITS_SHARE, self_command("_limits", me)))
     if "dispatcher" in parts and is_bus_shared(settings):
         specs.append(_spec("dispatcher", _DISPATCHER_SHARE, self_command("_dispatcher", me)))
     proxy = parse(settings.listen_addr, "LISTEN_ADDR")

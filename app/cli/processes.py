@@ -56,6 +56,16 @@ def _keeper(settings: Settings, options: Sequence[str]) -> int:
     return asyncio.run(keep(settings, with_dispatcher="--no-dispatcher" not in options))
 
 
+def _limits(settings: Settings, options: Sequence[str]) -> int:
+    import asyncio
+
+    from app.limits.owner import own_until_told
+    from config import paths
+
+    asyncio.run(own_until_told(paths.limits_dir(settings), paths.limits_socket(settings)))
+    return 0
+
+
 def _dispatcher(settings: Settings, options: Sequence[str]) -> int:
     import asyncio
 
@@ -105,6 +115,7 @@ def _metrics(settings: Settings, options: Sequence[str]) -> int:
 _PROCESSES: dict[str, Callable[[Settings, Sequence[str]], int]] = {
     "_proxy": _proxy,
     "_keeper": _keeper,
+    "_limits": _limits,
     "_dispatcher": _dispatcher,
     "_admin": _admin,
     "_schema": _schema,

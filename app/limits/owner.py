@@ -6,6 +6,7 @@ only then: an owner that is killed goes on where it was.
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -127,6 +128,14 @@ def _encoded(answer: Any) -> bytes:
     if isinstance(answer, int):
         return b":%d\r\n" % answer
     return b"*%d\r\n" % len(answer) + b"".join(_encoded(part) for part in answer)
+
+
+async def own_until_told(folder: Path, socket: Path) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await own(folder, socket, stop)
 
 
 async def own(folder: Path, socket: Path, stop: asyncio.Event) -> None:

@@ -163,7 +163,7 @@ class SharedCounts:
             self._link.close()
 
     async def _connect(self) -> None:
-        was = self.why_away
+        was = self.why_away or (self._link.why_closed if self._link else "")
         if self._link is not None and isinstance(self._where, InRedis):
             self._where.moved(self._link.why_closed)
         try:
@@ -174,8 +174,7 @@ class SharedCounts:
             if was != self.why_away:
                 log(logger, logging.WARNING, "shared limits are away; each worker keeps its share", error=self.why_away)
             return
-        if was:
-            log(logger, logging.INFO, "shared limits are counted", workers=self.workers)
+        log(logger, logging.INFO, "shared limits are counted", after=was)
         self.why_away = ""
         for rid, (actuals, was_sent) in list(self._unsettled.items()):
             self._unsettled[rid] = actuals, True

@@ -75,6 +75,9 @@ def client_headers(exchange: Exchange, headers: Headers) -> Headers:
     if named := named_in_connection(headers):
         dropped |= named
     kept = [(name, value) for name, value in headers if name not in dropped and not name.startswith(b"x-llm-proxy-")]
+    if exchange.held is not None:
+        said = {name for name, _ in kept}  # what the upstream says of its own limits counts before ours
+        kept += [(name, value) for name, value in exchange.held.headers if name not in said]
     return [*kept, *reply_headers(exchange), *passage_headers(exchange)]
 
 

@@ -6,11 +6,12 @@ Only for the record. Bytes that cannot be read give empty facts, never an error:
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bus.transcript import multipart, paths, scan
 from bus.transcript.found import name_of
 from bus.transcript.kept import shorten
+from bus.transcript.usage import MAX_COUNT
 
 _MAX_DECODED_BYTES: Final = 4 * 1024 * 1024
 _TEXTS: Final = ("model", "user", "safety_identifier", "previous_response_id", "session_id")
@@ -24,6 +25,8 @@ class CallFacts(Struct, frozen=True):
     """`user`, `safety_identifier` or Anthropic's `metadata.user_id`: the client's own user."""
     conversation_id: str = ""
     session_id: str = ""
+    max_output_tokens: int | None = None
+    """The longest answer that the call allows, of all its choices together; None where it does not say."""
 
 
 class _Call(Struct):
@@ -37,6 +40,11 @@ class _Call(Struct):
     previous_response_id: Any = None
     session_id: Any = None
     metadata: Any = None
+    n: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    generation: Any = field(name="generationConfig", default=None)
 
 
 _decoder = msgspec.json.Decoder(_Call)
@@ -53,7 +61,16 @@ def read_call(dialect: str, path: str, content_type: str, body: bytes) -> CallFa
         end_user=name_of(call.user) or name_of(call.safety_identifier) or name_of(user_id),
         conversation_id=_conversation(call) or told.conversation_id,
         session_id=name_of(call.session_id) or name_of(metadata.get("session_id")),
+        max_output_tokens=_longest_answer(call),
     )
+
+
+def _longest_answer(call: _Call) -> int | None:
+    generation = call.generation if isinstance(call.generation, dict) else {}
+    told = (call.max_completion_tokens, call.max_tokens, call.max_output_tokens, generation.get("maxOutputTokens"))
+    longest = next((most for most in told if type(most) is int and most >= 0), None)
+    choices = call.n if type(call.n) is int and call.n > 0 else 1
+    return None if longest is None else min(longest * choices, MAX_COUNT)
 
 
 def _decode(content_type: str, body: bytes) -> _Call:

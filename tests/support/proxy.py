@@ -73,17 +73,21 @@ class Proxy:
 
     @property
     def settings(self) -> Settings:
-        return load_settings(self._environ())
+        return load_settings(self.environment())
 
-    def start(self) -> "Proxy":
+    def prepare(self) -> None:
+        """Its files and its database; `start` does it, too."""
         self.port = self.port or free_port()
         self._write_providers()
         if not self.project_id:
             self.project_id, self.token_id, self.token = self.run(_seed)
+
+    def start(self) -> "Proxy":
+        self.prepare()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.run_proxy"],
             cwd=ROOT,
-            env=self._environ(),
+            env=self.environment(),
             stderr=(self.folder / "stderr.log").open("ab"),
             start_new_session=True,
         )
@@ -154,7 +158,7 @@ class Proxy:
         except httpx.TransportError:
             return False
 
-    def _environ(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if k in _INHERITED}
         return {
             **kept,

@@ -17,14 +17,16 @@ KEYS = ("requests", "tokens", "cost", "parallel")
 WINDOWS = {"requests": 1000, "tokens": 60_000, "cost": 0, "parallel": 0}
 
 amounts = st.integers(0, 12)
+seeds = st.sampled_from([NOT_SEEDED, ASKS_FOR_SEED, 7])
+actuals_used = st.lists(st.tuples(st.sampled_from(KEYS), amounts), min_size=1, max_size=4)
 asks = st.lists(
-    st.tuples(st.sampled_from(KEYS), st.integers(0, 30), amounts, st.booleans(), st.sampled_from([NOT_SEEDED, ASKS_FOR_SEED, 7])),
+    st.tuples(st.sampled_from(KEYS), st.integers(0, 30), amounts, st.booleans(), seeds),
     min_size=1, max_size=4, unique_by=lambda ask: ask[0],
 )  # fmt: skip
 rids = st.integers(1, 9).map(str)
 steps = st.one_of(
     st.tuples(st.just("reserve"), asks),
-    st.tuples(st.just("settle"), rids, st.lists(st.tuples(st.sampled_from(KEYS), amounts), min_size=1, max_size=4), st.booleans()),
+    st.tuples(st.just("settle"), rids, actuals_used, st.booleans()),
     st.tuples(st.just("extend"), rids, st.sampled_from(KEYS)),
 )  # fmt: skip
 

@@ -1,0 +1,65 @@
+"""How much a call takes of a limit: estimated before it goes on, known when it has ended."""
+
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from bus.event import ExchangeFinished, Usage
+from config.policy import Measure
+
+_BYTES_PER_TOKEN: Final = 4  # of a request's JSON; what it really was is settled afterwards
+
+
+class Pricing(Protocol):
+    def estimate_microusd(
+        self, provider: str, dialect: str, model: str, input_tokens: int, output_tokens: int, at_ms: int
+    ) -> int | None: ...
+
+
+class Estimate(Struct, frozen=True, gc=False):
+    input_tokens: int
+    output_tokens: int
+    cost_microusd: int
+    """0 where no price is known: the smallest amount is taken then."""
+
+    def of(self, measure: Measure) -> int:
+        if measure in ("requests", "parallel"):
+            return 1
+        if measure == "cost":
+            return self.cost_microusd
+        by_measure = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+        return by_measure.get(measure, self.input_tokens + self.output_tokens)
+
+
+NOTHING: Final = Estimate(0, 0, 0)
+
+
+def tokens_of_bytes(size: int) -> int:
+    return size // _BYTES_PER_TOKEN
+
+
+def actual(measure: Measure, event: ExchangeFinished | None, held: int) -> int:
+    """What is charged. A call that the upstream has not answered costs nothing; one that was answered with success and
+    told no usage, or whose price nobody knows, costs what was held: unknown is never free."""
+    if measure == "parallel":
+        return 0
+    if event is None:
+        return held
+    if event.upstream_head_us is None:
+        return 0
+    if measure == "requests":
+        return 1
+    known = event.cost_microusd if measure == "cost" else _tokens(measure, event.usage)
+    if known is not None:
+        return known
+    return 0 if event.status >= 400 else held
+
+
+def _tokens(measure: Measure, usage: Usage | None) -> int | None:
+    if usage is None:
+        return None
+    if measure == "input_tokens":
+        return usage.prompt_tokens
+    if measure == "output_tokens":
+        return usage.completion_tokens
+    return usage.prompt_tokens + usage.completion_tokens

@@ -1,0 +1,56 @@
+"""The limits of a worker, put together from its settings."""
+
+import asyncio
+from typing import Any
+
+from app.limits.following import PolicyFollower
+from app.limits.limits import Limits
+from app.limits.shared import InOwner, InRedis, SharedCounts
+from app.limits.spent import spent_by_records
+from app.metrics import Metrics
+from bus.redis_link import redis_url
+from config import paths
+from config.checks import has_redis
+from config.clock import Clock
+from config.settings import Settings
+from sql.stores import Stores
+
+
+class WorkerLimits:
+    def __init__(self, settings: Settings, stores: Stores, metrics: Metrics, clock: Clock, *, worker: str) -> None:
+        where: InRedis | InOwner
+        if has_redis(settings):
+            where = InRedis(redis_url(settings), ca_file=settings.redis_ca_file)
+        else:
+            where = InOwner(str(paths.limits_socket(settings)))
+        self._shared = SharedCounts(
+            where,
+            prefix=settings.distributed_rate_limit_prefix,
+            name=worker,
+            answer_s=settings.limits_timeout_ms / 1000,
+            hold_ms=settings.limits_hold_ms,
+        )
+        secret = settings.distributed_rate_limit_key_secret
+        self.limits = Limits(
+            self._shared,
+            metrics,
+            clock,
+            hold_ms=settings.limits_hold_ms,
+            spent=spent_by_records(stores, clock) if "database" in settings.dispatcher_backends else None,
+            secret=secret.reveal().encode() if secret else b"",
+        )
+        self._follower = PolicyFollower(stores, self.limits, settings)
+
+    async def start(self) -> None:
+        """Before the first call: a policy that is not known yet would let everything pass."""
+        await self._follower.look()
+
+    async def keep_up(self) -> None:
+        """Runs for the life of the worker."""
+        loops: tuple[Any, ...] = (self._follower.follow(), self._shared.keep_up(), self.limits.keep_up())
+        async with asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(loop, name=loop.__qualname__)
+
+    def close(self) -> None:
+        self._shared.close()

@@ -1,0 +1,83 @@
+"""LimitRate: holds what a call takes of its limits until the reply has ended, and refuses models that are not allowed.
+
+A policy without limits and rules costs nothing here. What is held is settled by the record's own event, at the same
+moment: before the client has its last byte.
+"""
+
+from typing import Final
+
+from app.call_rules import CallRules
+from app.errors import InvalidRequest, ModelNotAllowed
+from app.exchange import Exchange, Proceed
+from app.limits.amounts import Estimate, Pricing, tokens_of_bytes
+from app.limits.applying import Call, Rules
+from app.limits.limits import Limits
+
+_MAX_BYTES: Final = 32 * 1024 * 1024  # where limits or rules look into a body, it is held whole
+
+
+class LimitRate:
+    def __init__(self, limits: Limits, prices: Pricing, *, is_recorded: bool) -> None:
+        """`is_recorded`: each exchange ends in an event, which settles what it held."""
+        self._limits, self._prices, self._is_recorded = limits, prices, is_recorded
+        self._endpoints: dict[str, CallRules] = {}
+
+    async def __call__(self, exchange: Exchange, proceed: Proceed) -> None:
+        rules = self._limits.rules
+        if not rules.limits_calls and not rules.limits_models:
+            await proceed(exchange)
+            return
+        call = await self._call(exchange, rules)
+        if rules.limits_models:
+            _check_model(exchange, rules, call)
+        exchange.held = held = await self._limits.reserve(
+            exchange.event_id, call, self._estimate(exchange, rules), exchange.provider.dialect
+        )
+        try:
+            await proceed(exchange)
+        finally:
+            if held is not None and not self._is_recorded:
+                held.settle(None)
+
+    async def _call(self, exchange: Exchange, rules: Rules) -> Call:
+        if rules.reads_bodies:
+            await exchange.body.read_all(_MAX_BYTES)
+        facts = exchange.call_facts() if rules.reads_bodies else None
+        return Call(
+            project=exchange.project.row.id,
+            project_name=exchange.project.row.name,
+            token=exchange.token.id,
+            end_user=facts.end_user if facts else "",
+            model=facts.model if facts else "",
+            provider=exchange.provider.name,
+            endpoint=self._endpoint(exchange),
+        )
+
+    def _endpoint(self, exchange: Exchange) -> str:
+        """As it is configured: a client could make up any number of paths below it, each with a limit of its own."""
+        rules = self._endpoints.get(exchange.provider.name)
+        if rules is None:
+            rules = self._endpoints[exchange.provider.name] = CallRules.of(exchange.provider)
+        return rules.endpoint_of(exchange.path)
+
+    def _estimate(self, exchange: Exchange, rules: Rules) -> Estimate:
+        if not rules.reads_bodies:
+            return Estimate(0, 0, 0)
+        facts, provider = exchange.call_facts(), exchange.provider
+        inputs, outputs = tokens_of_bytes(exchange.body.size), facts.max_output_tokens
+        if outputs is None:
+            outputs = rules.policy.assumed_output_tokens
+        cost = self._prices.estimate_microusd(
+            provider.name, provider.dialect, facts.model, inputs, outputs, exchange.accepted_at_ms
+        )
+        return Estimate(inputs, outputs, cost or 0)
+
+
+def _check_model(exchange: Exchange, rules: Rules, call: Call) -> None:
+    """A GET makes no model work. A call that names none must not slip round a rule that names it."""
+    if exchange.method in ("GET", "HEAD", "DELETE") or rules.admits_model(call):
+        return
+    if exchange.header(b"content-encoding") not in (None, b"identity"):
+        raise InvalidRequest("The model is checked here: send the body without Content-Encoding.")
+    named = f"The model '{call.model[:100]}' is" if call.model else "Calls that name no model are"
+    raise ModelNotAllowed(f"{named} not allowed for this project; ask its admin.")

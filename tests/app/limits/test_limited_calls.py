@@ -1,0 +1,267 @@
+"""Limits as clients meet them, in a real worker, counted in Redis and by the owner process."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.limits import Limited
+from tests.support.proxy import Proxy
+from tests.support.upstream import Received, Upstream, Wire, sse
+from tests.support.waiting import eventually
+
+CHAT = "/v1/chat/completions"
+USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
+
+
+def limit(**more: Any) -> dict[str, Any]:
+    return {"limits": [{"name": "fair share", **more}]}
+
+
+def chat(model: str = "gpt-4o", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 100, **more}
+
+
+def answers(upstream: Upstream, usage: dict[str, Any] | None = USAGE, status: int = 200) -> None:
+    body = json.dumps({"model": "gpt-4o", "choices": [], **({"usage": usage} if usage else {})}).encode()
+
+    @upstream.on(CHAT)
+    async def answer(received: Received, wire: Wire) -> None:
+        await wire.reply(status, body, (b"content-type", b"application/json"))
+
+
+def call(proxy: Proxy, body: dict[str, Any] | None = None, token: str = "") -> httpx.Response:
+    headers = {"authorization": f"Bearer {token or proxy.token}"}
+    return httpx.post(proxy.url + CHAT, json=chat() if body is None else body, headers=headers, timeout=60)
+
+
+@contextmanager
+def open_stream(proxy: Proxy, upstream: Upstream) -> Iterator[None]:
+    """A stream that goes on until the client leaves."""
+
+    @upstream.on("/v1/stays/open")
+    async def answer(received: Received, wire: Wire) -> None:
+        await wire.start_chunked((b"content-type", b"text/event-stream"))
+        await wire.chunk(sse('{"choices": []}'))
+        await wire.gone()
+
+    with proxy.client() as client, client.stream("POST", "/v1/stays/open", json=chat(stream=True)) as response:
+        pieces = response.iter_bytes()  # kept: httpx closes the response with it
+        next(pieces)
+        yield
+
+
+def test_exactly_as_many_pass_over_two_workers_as_the_limit_says(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="requests", most=12, window="1h"), LLM_PROXY_WORKERS="2")
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: call(proxy).status_code, range(30)))
+    assert (statuses.count(200), statuses.count(429)) == (12, 18)
+    assert len(upstream.received) == 12
+
+
+def test_a_refusal_says_which_limit_when_to_come_back_and_in_the_words_of_the_sdk(
+    limited: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="requests", most=1, window="1h", per=["token"]))
+    passed, refused = call(proxy), call(proxy)
+    assert (passed.headers["ratelimit-remaining"], passed.headers["x-ratelimit-limit-requests"]) == ("0", "1")
+    assert refused.status_code == 429
+    error = refused.json()["error"]
+    assert error["code"] == "rate_limit_exceeded"
+    assert error["message"].startswith("The limit 'fair share' (1 requests per 1h for each token) is reached")
+    assert 3590 < int(refused.headers["retry-after"]) <= 3660
+    assert refused.headers["ratelimit-policy"] == '"fair share";q=1;w=3600'
+    assert refused.headers["x-ratelimit-reset-requests"].startswith(("59m", "1h"))
+    assert proxy.event_of(refused).code == "rate_limit_exceeded"
+    _, other_token = proxy.new_token()
+    assert call(proxy, token=other_token).status_code == 200
+
+
+def test_what_was_reserved_is_settled_to_what_the_answer_used(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="tokens", most=1000, window="1h"))
+    taken = len(json.dumps(chat(), separators=(",", ":"))) // 4 + 100
+    assert call(proxy).headers["ratelimit-remaining"] == str(1000 - taken)
+    assert call(proxy).headers["ratelimit-remaining"] == str(1000 - 30 - taken)
+
+
+def test_a_call_that_the_upstream_never_answered_gives_everything_back(limited: Limited, upstream: Upstream) -> None:
+    @upstream.on(CHAT)
+    async def cut(received: Received, wire: Wire) -> None:
+        wire.cut()
+
+    policy = {"limits": [
+        {"name": "requests", "measure": "requests", "most": 1, "window": "1h"},
+        {"name": "tokens", "measure": "tokens", "most": 500, "window": "1h"},
+    ]}  # fmt: skip
+    proxy = limited.start(policy)
+    assert call(proxy).status_code == 502
+    answers(upstream)
+    assert call(proxy).status_code == 200
+    assert call(proxy).status_code == 429
+
+
+def test_seats_are_free_again_when_a_reply_has_ended_and_when_its_client_has_left(
+    limited: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="parallel", most=1))
+    assert [call(proxy).status_code for _ in range(3)] == [200, 200, 200]
+    with open_stream(proxy, upstream):
+        refused = call(proxy)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    eventually(lambda: call(proxy).status_code == 200)
+
+
+def test_seats_of_a_worker_that_was_killed_are_free_after_its_hold_and_others_stay_held(
+    limited: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="parallel", most=1), LLM_PROXY_LIMITS_HOLD_MS="2000")
+    with open_stream(proxy, upstream):
+        until = time.monotonic() + 4
+        while time.monotonic() < until:  # longer than the hold: it is extended
+            assert call(proxy).status_code == 429
+        proxy.kill()
+    proxy.start()
+    eventually(lambda: call(proxy).status_code == 200)
+
+
+def test_a_budget_is_spent_by_what_answers_cost_and_then_refuses(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream, {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000})
+    proxy = limited.start(limit(measure="cost", most=5, window="month", per=["project"]))
+    statuses = [call(proxy).status_code for _ in range(3)]  # 2.50 USD each
+    assert statuses == [200, 200, 429]
+    refused = call(proxy)
+    assert refused.json()["error"]["code"] == "budget_exceeded"
+    assert "5 USD per month for each project" in refused.json()["error"]["message"]
+    assert int(refused.headers["retry-after"]) > 0
+
+
+def test_while_nobody_counts_each_worker_keeps_to_its_share_and_says_so(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="requests", most=2, window="1h"))
+    limited.counting.freeze(is_frozen=True)
+    replies = [call(proxy) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    assert {reply.headers["x-llm-proxy-limits"] for reply in replies} == {"share"}
+    limited.counting.freeze(is_frozen=False)
+    eventually(lambda: "x-llm-proxy-limits" not in call(proxy).headers)
+
+
+def test_while_nobody_counts_a_limit_may_be_exact_or_nothing(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="requests", most=2, window="1h", when_away="closed"))
+    limited.counting.kill()
+    refused = call(proxy)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+
+
+def test_while_nobody_counts_a_limit_may_be_open(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited.start(limit(measure="requests", most=1, window="1h", when_away="open"))
+    limited.counting.kill()
+    assert [call(proxy).status_code for _ in range(3)] == [200, 200, 200]
+
+
+def test_an_owner_that_was_killed_goes_on_where_it_was(limited_by_owner: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start(limit(measure="requests", most=2, window="1h"))
+    assert call(proxy).status_code == 200
+    limited_by_owner.counting.kill()
+    limited_by_owner.counting.start()
+    eventually(lambda: proxy.log().count("shared limits are counted") == 2)
+    assert [call(proxy).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_shadow_refuses_nothing_and_is_counted(limited_by_owner: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start(limit(measure="requests", most=1, window="1h", mode="shadow"))
+    assert [call(proxy).status_code for _ in range(3)] == [200, 200, 200]
+    metrics = httpx.get(f"{proxy.url}/metrics", headers={"accept": "text/plain"}, timeout=60).text
+    assert 'llm_proxy_limits_met_total{limit="fair share",mode="shadow"} 2' in metrics
+
+
+def test_a_refused_call_costs_nothing_of_the_tokens_own_quota(limited_by_owner: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start(limit(measure="requests", most=1, window="2s"))
+    _, token = proxy.new_token(max_requests=2)
+    assert [call(proxy, token=token).status_code for _ in range(4)] == [200, 429, 429, 429]
+    eventually(lambda: call(proxy, token=token).status_code == 200)
+
+
+def test_users_are_told_by_the_body_or_by_the_header_that_the_provider_names(
+    limited_by_owner: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    limited_by_owner.proxy.apis["openai"] = {"end_user_header": "X-User"}
+    proxy = limited_by_owner.start(limit(measure="requests", most=1, window="1h", per=["end_user"]))
+    assert [call(proxy, chat(user="ann")).status_code for _ in range(2)] == [200, 429]
+    headers = {"authorization": f"Bearer {proxy.token}", "x-user": "ben"}
+    statuses = [httpx.post(proxy.url + CHAT, json=chat(user="ann"), headers=headers, timeout=60) for _ in range(2)]
+    assert [reply.status_code for reply in statuses] == [200, 429]
+    assert proxy.event_of(statuses[0]).end_user == "ben"
+
+
+def test_models_that_are_not_allowed_are_refused_and_so_are_calls_that_name_none(
+    limited_by_owner: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start({"models": [{"allow": ["gpt-4o*"], "only": {"project": ["tests"]}}]})
+    assert call(proxy).status_code == 200
+    refused = call(proxy, chat(model="o1-pro"))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+    assert call(proxy, {"messages": []}).status_code == 403
+    assert proxy.client().get("/v1/models").status_code == 200
+
+
+def test_what_no_rule_names_may_be_denied(limited_by_owner: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start(
+        {"models": [{"allow": ["*"], "only": {"project": ["another"]}}], "unlisted_models": "deny"}
+    )
+    assert call(proxy).status_code == 403
+
+
+def test_a_policy_that_is_changed_is_followed_and_one_that_cannot_be_read_changes_nothing(
+    limited_by_owner: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start({})
+    assert call(proxy).status_code == 200
+    limited_by_owner.write(limit(measure="requests", most=0, window="1h"))
+    eventually(lambda: call(proxy).status_code == 429)
+    limited_by_owner.write({"limits": "from the future"})
+    eventually(lambda: "the policy cannot be read" in proxy.log())
+    assert call(proxy).status_code == 429
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_other_dialects_get_their_own_words(limited_by_owner: Limited, upstream: Upstream, dialect: str) -> None:
+    proxy = limited_by_owner.start(limit(measure="requests", most=0, window="1h"))
+    path = {"anthropic": "/anthropic/v1/messages", "gemini": "/gemini/v1beta/models/gemini-2.5-pro:generateContent"}
+    key = {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}
+    refused = httpx.post(proxy.url + path[dialect], json={}, headers={key[dialect]: proxy.token}, timeout=60)
+    assert refused.status_code == 429
+    if dialect == "anthropic":
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+        assert refused.headers["anthropic-ratelimit-requests-limit"] == "0"
+    else:
+        assert refused.json()["error"]["status"] == "RESOURCE_EXHAUSTED"
+
+
+def test_the_variables_of_the_go_program_make_a_limit_for_each_token(
+    limited_by_owner: Limited, upstream: Upstream
+) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start(
+        {}, DISTRIBUTED_RATE_LIMIT_ENABLED="true", DISTRIBUTED_RATE_LIMIT_MAX="2", DISTRIBUTED_RATE_LIMIT_WINDOW="1h"
+    )
+    assert [call(proxy).status_code for _ in range(3)] == [200, 200, 429]
