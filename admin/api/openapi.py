@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from admin.api.errors import ErrorBody
 from admin.api.operation import Call, Operation, answer
+from config.policy import Policy
 
 Schemas = dict[int, dict[str, Any]]
 """By the id of the type: one with a Meta cannot be hashed."""
@@ -35,7 +36,7 @@ _DESCRIPTIONS = {
     404: "There is no such thing.",
     405: "This method is not allowed here; Allow names those that are.",
     408: "The body took too long to arrive.",
-    409: "Another one has this value.",
+    409: "Another one has this value, or it was changed meanwhile.",
     413: "The body is larger than 1 MiB.",
     422: "Well-formed, but these values cannot be; `fields` says which and why.",
     429: "Too many requests, or too many wrong tokens, from this address; Retry-After says how long to wait.",
@@ -61,7 +62,7 @@ def document(operations: Sequence[Operation], providers: Collection[str]) -> dic
         "info": {
             "title": "llm-proxy management API",
             "version": version("llm-proxy"),
-            "description": "Projects, their API keys and tokens, audit log, requests, ledger and dead letters.",
+            "description": "Projects, their API keys and tokens, policy, audit log, requests, ledger and dead letters.",
         },
         "security": [{"managementToken": []}],
         "paths": paths,
@@ -82,7 +83,7 @@ def statuses(operation: Operation) -> list[int]:
 
 
 def _schemas(operations: Sequence[Operation]) -> tuple[Schemas, dict[str, Any]]:
-    types: list[Any] = [ErrorBody]
+    types: list[Any] = [ErrorBody, Policy]  # the policy's document is kept as it was written, so no operation names it
     for operation in operations:
         types += [kind for kind in (operation.body, operation.query, operation.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)

@@ -9,7 +9,19 @@ from itertools import groupby
 
 from starlette.routing import BaseRoute, Route
 
-from admin.api import api_keys, audit, docs, event_bus, management_tokens, openapi, projects, requests, tokens, usage
+from admin.api import (
+    api_keys,
+    audit,
+    docs,
+    event_bus,
+    management_tokens,
+    openapi,
+    policy,
+    projects,
+    requests,
+    tokens,
+    usage,
+)
 from admin.api.endpoint import Endpoint
 from admin.api.guard import Guard
 from admin.api.operation import ManageDeps, Operation
@@ -21,6 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *api_keys.OPERATIONS,
     *tokens.OPERATIONS,
     *management_tokens.OPERATIONS,
+    *policy.OPERATIONS,
     *audit.OPERATIONS,
     *requests.OPERATIONS,
     *usage.OPERATIONS,
