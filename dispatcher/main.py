@@ -28,6 +28,7 @@ from dispatcher.housekeeping import (
     TRIM_EVERY_S,
     delete_old_bodies,
     delete_old_minutes,
+    delete_retired_keys,
     every,
     tell_of_forgotten_groups,
 )
@@ -133,6 +134,7 @@ class Dispatcher:
             tasks.create_task(self._fleet.run(stop), name="fleet")
             tasks.create_task(every(TRIM_EVERY_S, self._bus.trim, stop), name="trim")
             tasks.create_task(every(GROUPS_EVERY_S, self._tell_of_forgotten_groups, stop), name="forgotten groups")
+            tasks.create_task(every(RETENTION_EVERY_S, self._delete_retired_keys, stop), name="retired keys")
             if self._settings.retention_days:
                 tasks.create_task(every(RETENTION_EVERY_S, self._delete_old_bodies, stop), name="retention")
             if "database" in self._names:
@@ -152,6 +154,9 @@ class Dispatcher:
 
     async def _delete_old_bodies(self) -> None:
         await delete_old_bodies(self._stores.records, self._clock, self._settings.retention_days)
+
+    async def _delete_retired_keys(self) -> None:
+        await delete_retired_keys(self._stores.main, self._clock)
 
     async def _delete_old_minutes(self) -> None:
         await delete_old_minutes(self._stores.records, self._clock, self._settings.rollup_minutes_days)

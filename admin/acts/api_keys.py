@@ -24,9 +24,9 @@ async def add_api_key(
     row = new_api_key(project_id, provider, rules.api_key(key, "key"), rules.weight(weight), now)
     async with stores.main.transaction() as tx:
         await locked_project(tx, project_id)
-        await _refuse_twice(tx, stores.sealer, row)
+        await refuse_twice(tx, stores.sealer, row)
         await api_keys.create(tx, stores.sealer, row)
-        await _tell(tx, actor, "api_key.create", row, Difference(after=key_fields(row)), now)
+        await tell(tx, actor, "api_key.create", row, Difference(after=key_fields(row)), now)
     return row
 
 
@@ -44,7 +44,9 @@ async def update_api_key(
     now = clock.now_ms()
     async with stores.main.transaction() as tx:
         await locked_project(tx, project_id)
-        old = await _key(tx, stores.sealer, project_id, key_id)
+        old = await the_key(tx, stores.sealer, project_id, key_id)
+        if old.replaced_by:
+            raise Conflict("key_id", "this key has been replaced and waits to be deleted; undo the rotation instead")
         new = structs.replace(
             old,
             key=old.key if key is None else rules.api_key(key, "key"),
@@ -53,11 +55,11 @@ async def update_api_key(
         if new == old:
             return old
         if new.key != old.key:
-            await _refuse_twice(tx, stores.sealer, new)
+            await refuse_twice(tx, stores.sealer, new)
         new = structs.replace(new, updated_at_ms=now)
         await api_keys.update(tx, stores.sealer, new)
         changed = difference({**key_fields(old), "key": old.key}, {**key_fields(new), "key": new.key})
-        await _tell(tx, actor, "api_key.update", new, _masked(changed), now)
+        await tell(tx, actor, "api_key.update", new, _masked(changed), now)
     return new
 
 
@@ -66,9 +68,9 @@ async def remove_api_key(stores: Stores, clock: Clock, actor: Actor, project_id:
     now = clock.now_ms()
     async with stores.main.transaction() as tx:
         await locked_project(tx, project_id)
-        row = await _key(tx, stores.sealer, project_id, key_id)
+        row = await the_key(tx, stores.sealer, project_id, key_id)
         await api_keys.delete(tx, key_id, project_id)
-        await _tell(tx, actor, "api_key.delete", row, Difference(before=key_fields(row)), now)
+        await tell(tx, actor, "api_key.delete", row, Difference(before=key_fields(row)), now)
 
 
 async def replace_default_key(
@@ -78,7 +80,7 @@ async def replace_default_key(
     rows = await api_keys.for_project(tx, sealer, project_id)
     if any(row.provider == provider and row.key == key for row in rows):
         return Difference()
-    old = next((row for row in rows if row.provider == provider), None)
+    old = next((row for row in rows if row.provider == provider and not row.replaced_by), None)
     if old is None:
         await api_keys.create(tx, sealer, new_api_key(project_id, provider, key, 1, now_ms))
         return Difference(after={"api_key": obfuscate(key.reveal())})
@@ -115,21 +117,22 @@ def _hidden(fields: object) -> dict[str, object]:
     return {name: obfuscate(value.reveal()) if isinstance(value, Secret) else value for name, value in items}
 
 
-async def _key(tx: Connection, sealer: Sealer, project_id: str, key_id: str) -> ApiKeyRow:
+async def the_key(tx: Connection, sealer: Sealer, project_id: str, key_id: str) -> ApiKeyRow:
+    """Raises NotFound."""
     row = await api_keys.get(tx, sealer, key_id)
     if row is None or row.project_id != project_id:
         raise NotFound("API key")
     return row
 
 
-async def _refuse_twice(tx: Connection, sealer: Sealer, new: ApiKeyRow) -> None:
+async def refuse_twice(tx: Connection, sealer: Sealer, new: ApiKeyRow) -> None:
     """Sealed keys differ although they are the same, so no unique index can do this."""
     for row in await api_keys.for_project(tx, sealer, new.project_id):
         if row.id != new.id and row.provider == new.provider and row.key == new.key:
             raise Conflict("key", "the project has this key already")
 
 
-async def _tell(tx: Connection, actor: Actor, action: str, row: ApiKeyRow, changed: Difference, now_ms: int) -> None:
+async def tell(tx: Connection, actor: Actor, action: str, row: ApiKeyRow, changed: Difference, now_ms: int) -> None:
     await changes.append(tx, "project", row.project_id, now_ms)
     target = Target(kind="api_key", id=row.id, project_id=row.project_id)
     await audit.append(tx, audit_row(actor, action, target, changed=changed), now_ms)

@@ -7,9 +7,11 @@ from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from admin.acts import api_keys as acts
+from admin.acts import key_rotation
 from admin.acts.errors import NotFound
 from admin.acts.timestamps import rfc3339
 from admin.api.errors import unprocessable
+from admin.api.grace import Grace, grace_ms
 from admin.api.operation import Call, Operation, answer
 from config.secret import MASK, Secret, obfuscate
 from sql.errors import SealBroken
@@ -37,6 +39,13 @@ class ApiKeyView(Struct, frozen=True):
     weight: int
     created_at: str
     updated_at: str
+    replaced_by: Annotated[str | None, Meta(description="Id of the key that took its place in a rotation.")]
+    retires_at: Annotated[str | None, Meta(description="When it is deleted for that; undo the rotation before.")]
+
+
+class KeyRotation(Struct, frozen=True, forbid_unknown_fields=True):
+    key: KeyText
+    grace: Grace = "24h"
 
 
 class NewApiKey(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +98,27 @@ async def change_api_key(call: Call, body: ApiKeyPatch) -> Response:
     return answer(_view(row))
 
 
+async def rotate_api_key(call: Call, body: KeyRotation) -> Response:
+    row = await key_rotation.rotate_api_key(
+        call.deps.stores,
+        call.deps.clock,
+        call.actor,
+        call.ids["id"],
+        call.ids["key_id"],
+        key=Secret(body.key),
+        grace_ms=grace_ms(body.grace),
+    )
+    location = f"/manage/projects/{row.project_id}/api_keys/{row.id}"
+    return answer(_view(row), status=201, headers={"Location": location})
+
+
+async def undo_key_rotation(call: Call) -> Response:
+    row = await key_rotation.undo_rotation(
+        call.deps.stores, call.deps.clock, call.actor, call.ids["id"], call.ids["key_id"]
+    )
+    return answer(_view(row))
+
+
 async def remove_api_key(call: Call) -> Response:
     await acts.remove_api_key(call.deps.stores, call.deps.clock, call.actor, call.ids["id"], call.ids["key_id"])
     return Response(status_code=204)
@@ -113,7 +143,8 @@ def default_key(keys: Sequence[ApiKeyRow] | None, provider: str) -> str:
     """What the API shows as a project's `api_key`."""
     if keys is None:
         return MASK
-    return next((obfuscate(row.key.reveal()) for row in keys if row.provider == provider), "")
+    shown = (obfuscate(row.key.reveal()) for row in keys if row.provider == provider and not row.replaced_by)
+    return next(shown, "")
 
 
 def _view(row: ApiKeyRow) -> ApiKeyView:
@@ -125,6 +156,8 @@ def _view(row: ApiKeyRow) -> ApiKeyView:
         weight=row.weight,
         created_at=rfc3339(row.created_at_ms),
         updated_at=rfc3339(row.updated_at_ms),
+        replaced_by=row.replaced_by,
+        retires_at=rfc3339(row.retires_at_ms),
     )
 
 
@@ -154,6 +187,28 @@ OPERATIONS = (
         answer=ApiKeyView,
         scope="projects",
         audit_action="api_key.update",
+        errors=(409,),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_ONE}/rotate",
+        summary="Put another API key in its place; the old one is kept, unused, until the grace ends",
+        act=rotate_api_key,
+        status=201,
+        body=KeyRotation,
+        answer=ApiKeyView,
+        scope="projects",
+        audit_action="api_key.rotate",
+        errors=(409,),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_ONE}/undo-rotation",
+        summary="Delete an API key and give its place back to the one that it has replaced",
+        act=undo_key_rotation,
+        answer=ApiKeyView,
+        scope="projects",
+        audit_action="api_key.undo_rotation",
         errors=(409,),
     ),
     Operation(

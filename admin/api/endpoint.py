@@ -112,12 +112,18 @@ class Endpoint:
             request_id=asked if _REQUEST_ID.match(asked) else new_id(),
             method=request.method,
             path=request.url.path,
-            reason=request.headers.get("x-audit-reason", "")[:_MAX_REASON_CHARS] or None,
+            reason=_reason(request),
         )
 
     def _allow(self) -> str:
         methods = [m for operation in self._operations.values() for m in _methods(operation) if operation.status != 405]
         return ", ".join([*methods, "OPTIONS"])
+
+
+def _reason(request: Request) -> str | None:
+    """Why it is done, as the caller says it: UTF-8, as people write it."""
+    said = request.headers.get("x-audit-reason", "").encode("latin-1").decode(errors="replace").strip()
+    return said[:_MAX_REASON_CHARS] or None
 
 
 def _methods(operation: Operation) -> list[str]:

@@ -11,6 +11,7 @@ from admin.acts.errors import NotFound
 from admin.acts.timestamps import milliseconds, rfc3339
 from admin.api import paging
 from admin.api.errors import unprocessable
+from admin.api.grace import Rotation, grace_ms
 from admin.api.operation import Call, Operation, answer
 from sql.repositories import projects, tokens
 from sql.rows import TokenRow
@@ -34,6 +35,16 @@ class TokenView(Struct, frozen=True):
     created_at: str
     last_used_at: str | None
     deactivated_at: str | None
+    previous_until: Annotated[str | None, Meta(description="Until when the secret before the last rotation works.")]
+
+
+class RotatedToken(Struct, frozen=True):
+    id: str
+    token: Annotated[str, Meta(description="In clear, this once.")]
+    project_id: str
+    expires_at: str | None
+    max_requests: int | None
+    previous_until: Annotated[str | None, Meta(description="Until when the old secret works.")]
 
 
 class CreatedToken(Struct, frozen=True):
@@ -148,6 +159,21 @@ async def change_token(call: Call, body: TokenPatch) -> Response:
     return answer(_view(row))
 
 
+async def rotate_token(call: Call, body: Rotation) -> Response:
+    row, token = await acts.rotate_token(
+        call.deps.stores, call.deps.clock, call.actor, call.ids["id"], grace_ms=grace_ms(body.grace)
+    )
+    rotated = RotatedToken(
+        id=row.id,
+        token=token,
+        project_id=row.project_id,
+        expires_at=rfc3339(row.expires_at_ms),
+        max_requests=row.max_requests,
+        previous_until=rfc3339(row.previous_until_ms),
+    )
+    return answer(rotated)
+
+
 async def revoke_token(call: Call) -> Response:
     """204 also when it was revoked before."""
     await acts.revoke_token(call.deps.stores, call.deps.clock, call.actor, call.ids["id"])
@@ -167,6 +193,7 @@ def _view(row: TokenRow) -> TokenView:
         created_at=rfc3339(row.created_at_ms),
         last_used_at=rfc3339(row.last_used_at_ms),
         deactivated_at=rfc3339(row.deactivated_at_ms),
+        previous_until=rfc3339(row.previous_until_ms),
     )
 
 
@@ -214,6 +241,17 @@ OPERATIONS = (
         answer=TokenView,
         scope="tokens",
         audit_action="token.update",
+    ),
+    Operation(
+        method="POST",
+        path=f"{_ONE}/rotate",
+        summary="Give a token another secret; the old one works until the grace ends",
+        act=rotate_token,
+        body=Rotation,
+        answer=RotatedToken,
+        scope="tokens",
+        audit_action="token.rotate",
+        errors=(409,),
     ),
     Operation(
         method="DELETE",

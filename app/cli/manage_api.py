@@ -15,8 +15,8 @@ _PAGE_ROWS = 500  # the most that one page gives
 
 
 class ManageApi:
-    def __init__(self, base_url: str | None, token: str | None) -> None:
-        """What is not given comes from the settings. Raises ConfigError."""
+    def __init__(self, base_url: str | None, token: str | None, *, reason: str | None = None) -> None:
+        """What is not given comes from the settings; `reason` is for the audit log. Raises ConfigError."""
         if base_url is None or token is None:
             settings = settings_with({})
             base_url = base_url or parse(settings.listen_addr, "LISTEN_ADDR").url
@@ -30,6 +30,8 @@ class ManageApi:
             self._client = httpx.Client(base_url=self._base_url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
         except (httpx.InvalidURL, UnicodeEncodeError, ValueError) as error:
             raise ConfigError([f"--manage-api-base-url or --management-token cannot be used ({error})"]) from error
+        if reason:  # people's words: UTF-8
+            self._client.headers = httpx.Headers([*self._client.headers.raw, (b"X-Audit-Reason", _one_line(reason))])
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The decoded answer; None when it is empty. Raises Failure."""
@@ -75,11 +77,15 @@ class ManageApi:
             raise Failure(f"{response.url} does not answer like /manage; is it llm-proxy?") from error
 
 
+def _one_line(text: str) -> bytes:
+    return " ".join(text.split()).encode()
+
+
 def _refusal(response: httpx.Response) -> str:
     try:
         said = response.json()["error"]
     except (ValueError, KeyError, TypeError):
         said = response.reason_phrase
-    if response.status_code in (401, 403) and "project" not in str(said):
+    if response.status_code == 401:
         return f"{response.status_code}: {said}; is it the server's MANAGEMENT_TOKEN?"
     return f"{response.status_code}: {said}"

@@ -7,7 +7,7 @@ import typer
 
 from app.cli import output
 from app.cli.failures import MISCONFIGURED, say
-from app.cli.manage_options import BaseUrl, Limit, ManagementToken, api
+from app.cli.manage_options import BaseUrl, Grace, Limit, ManagementToken, api
 from app.cli.options import AsJson
 
 _COLUMNS = ("id", "token", "project_id", "is_active", "expires_at", "request_count", "max_requests", "last_used_at")
@@ -122,6 +122,27 @@ def update(
         raise typer.Exit(MISCONFIGURED)
     path = f"/manage/tokens/{quote(token_id, safe='')}"
     _show(api(context, base_url, management_token).call("PATCH", path, body), as_json)
+
+
+@token.command()
+def rotate(
+    context: typer.Context,
+    token_id: TokenId,
+    grace: Grace = "24h",
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    management_token: ManagementToken = None,
+) -> None:
+    """Give a token another secret and print it, this once; id, quota and history stay.
+
+    The old secret works until the grace ends.
+
+    \b
+    Example:
+      llm-proxy manage token rotate 0198c0de-... --grace 72h
+    """
+    path = f"/manage/tokens/{quote(token_id, safe='')}/rotate"
+    _show(api(context, base_url, management_token).call("POST", path, {"grace": grace}), as_json)
 
 
 @token.command()

@@ -51,6 +51,7 @@ async def test_a_token_is_shown_in_clear_once(manage: httpx.AsyncClient, project
         "created_at": "2026-09-21T14:13:20.000Z",
         "last_used_at": None,
         "deactivated_at": None,
+        "previous_until": None,
     }
 
 
