@@ -100,7 +100,7 @@ class ShippedProxy(Proxy):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli.main", *self.command()],
             cwd=ROOT,
-            env={**self._environ(), "MANAGEMENT_TOKEN": "a-management-token-for-the-bench"},
+            env={**self.environment(), "MANAGEMENT_TOKEN": "a-management-token-for-the-bench"},
             stdout=subprocess.DEVNULL,
             stderr=(self.folder / "stderr.log").open("ab"),
             process_group=0,  # not a session: the scheduler shares time among sessions first, and load is in ours
