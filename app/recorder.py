@@ -8,6 +8,7 @@ import logging
 import time
 
 from app.errors import ProviderNotFound, SpoolIsFull
+from app.estimates.estimates import Counted, Estimates, told_by_provider
 from app.exchange import Exchange
 from app.metrics import MICROSECONDS, Metrics
 from app.pricing.billing import Billing
@@ -30,6 +31,7 @@ class Recorder:
         self._spool = spool
         self._metrics = metrics
         self._billing = Billing(prices, metrics)
+        self._estimates = Estimates()
         self._max_request_bytes = max_request_bytes
         self.max_response_bytes = max_response_bytes
 
@@ -55,8 +57,19 @@ class Recorder:
         """
         if self._spool is None and exchange.held is None:
             return
+        heard = transcription.uncounted(exchange)
+        if heard is None:
+            await self._record(exchange, transcription, told_by_provider(transcription.reply_facts()))
+            return
+        counted = told_by_provider(heard.told)
+        try:
+            counted = await self._estimates.counted(heard)
+        finally:  # it is recorded even where the counting is cancelled
+            await self._record(exchange, transcription, counted)
+
+    async def _record(self, exchange: Exchange, transcription: Transcription, counted: Counted) -> None:
         began = time.monotonic_ns()
-        event = self._finished(exchange, transcription)
+        event = self._finished(exchange, transcription, counted)
         if exchange.held is not None:
             exchange.held.settle(event)
         if self._spool is None:
@@ -72,10 +85,10 @@ class Recorder:
         self._metrics.count("llm_proxy_record_failures_total")
         log(logger, logging.ERROR, "an event could not be recorded", event_id=exchange.event_id, error=str(error))
 
-    def _finished(self, exchange: Exchange, transcription: Transcription) -> ExchangeFinished:
+    def _finished(self, exchange: Exchange, transcription: Transcription, counted: Counted) -> ExchangeFinished:
         facts, said, first = exchange.facts, transcription, exchange.first
         call, told = said.call_facts(exchange), said.reply_facts()
-        bill = self._billing.bill(exchange.provider, call.model, told.model, told.usage, exchange.accepted_at_ms)
+        bill = self._billing.bill(exchange.provider, call.model, told.model, counted.usage, exchange.accepted_at_ms)
         names_people = facts.recording != "off"
         return ExchangeFinished(
             event_id=exchange.event_id,
@@ -99,8 +112,8 @@ class Recorder:
             model=call.model,
             response_model=told.model,
             response_id=told.response_id,
-            usage=told.usage,
-            usage_source="" if told.usage is None else "provider",
+            usage=counted.usage,
+            usage_source=counted.source,
             cost_microusd=bill.cost_microusd,
             price_source=bill.price_source,
             upstream_head_us=_us(facts.upstream_head_ns, exchange),

@@ -5,6 +5,7 @@ It looks at bytes that are passing anyway and keeps a bounded part of them.
 
 from typing import Final
 
+from app.estimates.estimates import KEPT_BYTES, Heard, is_enough
 from app.exchange import Exchange, Headers
 from bus.event import Body
 from bus.transcript.call import CallFacts
@@ -16,6 +17,7 @@ EVENT_STREAM: Final = b"text/event-stream"
 
 class Transcription:
     __slots__ = (
+        "_keep_bytes",
         "_kept",
         "_max_bytes",
         "_reader",
@@ -29,6 +31,7 @@ class Transcription:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._keep_bytes = 0
         self._kept: bytes | bytearray = b""  # a reply that comes in one piece is never copied
         self._reader: ReplyReader | None = None
         self._told: ReplyFacts | None = None
@@ -53,14 +56,16 @@ class Transcription:
             self._reader = ReplyReader(
                 exchange.provider.dialect, exchange.path, self.content_type, self.content_encoding
             )
+        for_counting = KEPT_BYTES if self.is_stream and self._reader is not None else 0
+        self._keep_bytes = max(for_counting, self._max_bytes if exchange.facts.recording == "full" else 0)
 
     def hear(self, exchange: Exchange, chunk: bytes) -> None:
         """A piece of the reply, on its way."""
         self.size += len(chunk)
         if self._reader is not None:
             self._reader.feed(chunk)
-        if exchange.facts.recording == "full" and len(self._kept) < self._max_bytes:
-            self._keep(chunk[: self._max_bytes - len(self._kept)])
+        if len(self._kept) < self._keep_bytes:
+            self._keep(chunk[: self._keep_bytes - len(self._kept)])
 
     def _keep(self, piece: bytes) -> None:
         if not self._kept:
@@ -82,12 +87,29 @@ class Transcription:
         """Whether a stream's terminal event has passed: what comes after it nobody waits for."""
         return self.is_stream and self._reader is not None and self.reply_facts().is_complete
 
+    def uncounted(self, exchange: Exchange) -> Heard | None:
+        """A stream that has told no usage, or only its beginning; None where nothing is to be counted."""
+        told = self.reply_facts()
+        if not self.is_stream or self._reader is None or is_enough(told, exchange.path):
+            return None
+        return Heard(
+            told=told,
+            kept=bytes(self._kept[:KEPT_BYTES]),
+            size=self.size,
+            content_encoding=self.content_encoding,
+            call=exchange.body.seen,
+            call_size=exchange.body.size,
+            is_abandoned=exchange.facts.cut == "client",
+        )
+
     def body(self) -> Body | None:
-        if not self._kept:
+        """The first bytes, for the record."""
+        kept = bytes(self._kept[: self._max_bytes])
+        if not kept:
             return None
         return Body(
-            data=bytes(self._kept),
+            data=kept,
             content_type=self.content_type,
             content_encoding=self.content_encoding,
-            truncated=self.size > len(self._kept),
+            truncated=self.size > len(kept),
         )

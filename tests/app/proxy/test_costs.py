@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+from bus.event import Usage
 from tests.support.proxy import Proxy
-from tests.support.upstream import Received, Upstream, Wire
+from tests.support.upstream import Received, Upstream, Wire, sse
+from tests.support.waiting import eventually
 
 CHAT = "/v1/chat/completions"
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}
@@ -68,3 +70,42 @@ def test_a_refused_call_costs_nothing_and_is_no_unknown_price(proxy: Proxy, upst
         event = proxy.event_of(client.post(CHAT, json={"model": "gpt-4o", "messages": []}))
 
     assert (event.usage, event.usage_source, event.cost_microusd) == (None, "", None)
+
+
+def says(upstream: Upstream, *pieces: str, is_whole: bool) -> None:
+    chunks = [{"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+
+    @upstream.on(CHAT)
+    async def streams(received: Received, wire: Wire) -> None:
+        await wire.start_chunked((b"content-type", b"text/event-stream"))
+        await wire.chunk(sse(*map(json.dumps, chunks)))
+        if is_whole:
+            await wire.chunk(sse("[DONE]"))
+            await wire.end()
+        else:
+            await wire.gone()
+
+
+CALL = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "How many words are in this?"}]}
+
+
+def test_a_stream_that_tells_no_usage_is_counted_and_marked(proxy: Proxy, upstream: Upstream) -> None:
+    says(upstream, "The answer", " is", " forty-two", ".", is_whole=True)
+
+    with proxy.client() as client:
+        event = proxy.event_of(client.post(CHAT, json=CALL))
+
+    assert (event.usage, event.usage_source) == (Usage(input=14, output=6), "estimate")
+    assert (event.cost_microusd, event.price_source) == (35 + 60, "list")
+
+
+def test_what_was_said_until_the_client_left_is_counted(proxy: Proxy, upstream: Upstream) -> None:
+    says(upstream, "The answer", " is", is_whole=False)
+
+    with proxy.client(headers={"x-request-id": "left-early"}) as client:
+        with client.stream("POST", CHAT, json=CALL) as response:
+            next(response.iter_raw())
+
+    eventually(lambda: [e for e in proxy.events() if e.request_id == "left-early"])
+    left = next(e for e in proxy.events() if e.request_id == "left-early")
+    assert (left.cut, left.usage, left.usage_source) == ("client", Usage(input=14, output=3), "estimate")
