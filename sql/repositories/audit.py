@@ -20,6 +20,7 @@ from sql.values import as_row, pattern, without_nul
 _Q = load("audit")
 GENESIS: Final = "0" * 64
 _CHAIN_PAGE: Final = 500
+_BEFORE_ALL: Final = -(2**63)  # a row that was put before the first is not passed over
 _CHAIN = ("prev_hash", "hash")
 
 
@@ -55,8 +56,8 @@ async def count(on: Connection, chosen: AuditFilter) -> int:
 async def verify(on: Connection) -> int | None:
     """The first place in the chain that is broken or missing; None when all is whole. Reads every row."""
     head = await on.fetch_one(_Q.head, {})  # first, so that rows appended meanwhile are not taken for missing
-    seq, prev_hash = 0, GENESIS
-    while rows := await on.fetch_all(_Q.chain_page, {"after_seq": seq, "limit": _CHAIN_PAGE}):
+    seq, prev_hash, after_seq = 0, GENESIS, _BEFORE_ALL
+    while rows := await on.fetch_all(_Q.chain_page, {"after_seq": after_seq, "limit": _CHAIN_PAGE}):
         for found in rows:
             row = as_row(AuditRow, found)
             if row.seq != seq + 1 or row.prev_hash != prev_hash or row.hash != chain_hash(row):
@@ -64,6 +65,9 @@ async def verify(on: Connection) -> int | None:
             if head and row.seq == head["seq"] and row.hash != head["hash"]:
                 return row.seq
             seq, prev_hash = row.seq, row.hash
+        after_seq = seq
+    if head is None and seq:  # these rows were appended meanwhile, or somebody took the head away
+        return None if await on.fetch_one(_Q.head, {}) else seq + 1
     return seq + 1 if head and head["seq"] > seq else None
 
 

@@ -85,6 +85,10 @@ async def test_a_row_that_was_rolled_back_leaves_no_gap(stores: Stores) -> None:
         (["UPDATE audit_events SET seq = 99 WHERE seq = 2", "UPDATE audit_events SET seq = 2 WHERE seq = 3",
           "UPDATE audit_events SET seq = 3 WHERE seq = 99"], 2),
         (["DELETE FROM audit_events WHERE seq = 4", "UPDATE audit_events SET seq = 4 WHERE seq = 5"], 4),
+        (["UPDATE audit_events SET seq = -1 WHERE seq = 1"], 1),
+        (["DELETE FROM audit_head"], 6),
+        (["DELETE FROM audit_events WHERE seq > 3", "DELETE FROM audit_head"], 4),
+        (["UPDATE audit_head SET seq = 7"], 6),
     ],
 )  # fmt: skip
 async def test_verify_names_the_first_place_that_was_touched(
