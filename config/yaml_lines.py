@@ -22,7 +22,11 @@ class Document:
             raise ConfigError([f"{name}:{line}: not YAML: {error.problem}"]) from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError([f"{name}:1: not YAML: {error}"]) from error
-        if twice := list(self._keys_that_are_there_twice(self._root)):
+        try:
+            twice = list(self._keys_that_are_there_twice(self._root))
+        except RecursionError as error:  # YAML can hold itself
+            raise ConfigError([f"{name}:1: nested too deeply"]) from error
+        if twice:
             raise ConfigError(twice)
 
     def where(self, keys: Sequence[str | int]) -> str:
@@ -42,6 +46,9 @@ class Document:
                 if key.value in seen and key.value != "<<":
                     yield f"{self._name}:{key.start_mark.line + 1}: {key.value!r} is there twice"
                 seen.add(key.value)
+                yield from self._keys_that_are_there_twice(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for value in node.value:
                 yield from self._keys_that_are_there_twice(value)
 
 
