@@ -51,6 +51,9 @@ class Facts(Struct, gc=False):
     can_tell_in_stream: bool = False
     """The reply is an event stream in clear and stands between two events: an error can be told as the next."""
     first_byte_ns: int | None = None
+    may_ask_for_usage: bool = False
+    has_asked_for_usage: bool = False
+    """The call that was sent on asks for usage, and the client's did not."""
 
 
 class Exchange:

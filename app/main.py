@@ -27,6 +27,7 @@ from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes
 from app.pipeline import Parts, build_pipeline, check_names
 from app.pricing.prices import Prices
+from app.processors.ask_for_usage import check_providers
 from app.recorder import Recorder
 from app.upstreams.clients import ByProvider
 from app.upstreams.egress import Egress
@@ -61,6 +62,7 @@ class Worker:
         self._trusted = trusted_networks(settings.trusted_proxies)
         self._extra_routes = extra_routes
         self._providers, self._egress = providers_of(settings), Egress.of(settings)
+        check_providers(settings.include_usage, self._providers)
         self._prices = Prices(tuple(self._providers.by_name.values()))
         self._metrics = Metrics()
         self._name = new_id()
@@ -148,6 +150,7 @@ class Worker:
             metrics=self._metrics,
             clock=clock,
             logs_requests=settings.log_requests,
+            include_usage=settings.include_usage,
         )
         proceed = build_pipeline(parts, settings.processors)
         return Endpoint(proceed, providers=self._providers, settings=settings, clock=clock, trusted=self._trusted)

@@ -15,6 +15,7 @@ from app.limits.amounts import Pricing
 from app.limits.limits import Limits
 from app.lookups import Lookups
 from app.metrics import Metrics
+from app.processors.ask_for_usage import AskForUsage
 from app.processors.authenticate import Authenticate
 from app.processors.call_upstream import CallUpstream
 from app.processors.count_request import CountRequest
@@ -48,6 +49,8 @@ class Parts(Struct, frozen=True):
     clock: Clock
     logs_requests: bool
     """One line per exchange at info level."""
+    include_usage: tuple[str, ...] = ()
+    """Providers whose chat streams are asked for their usage."""
 
 
 def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
@@ -67,12 +70,14 @@ def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
         ),  # models and limits; what it takes is held until the reply has ended
         CountRequest(parts.lookups, parts.usage_counts, parts.clock),  # of the token's lifetime quota
     ]
+    if parts.include_usage and is_recorded:
+        processors.insert(0, AskForUsage(parts.include_usage))  # outside Record, which reads what this takes out
     running = [p for p in processors if not enabled or type(p).__name__ in (*enabled, *REQUIRED)]
     return compose(running, end=CallUpstream(parts.upstreams, parts.metrics), metrics=parts.metrics)
 
 
 # No setting opens the proxy to everybody.
-REQUIRED = ("ReportErrors", "ValidateCall", "Authenticate", "GuardProject", "LimitRate", "CountRequest")
+REQUIRED = ("AskForUsage", "ReportErrors", "ValidateCall", "Authenticate", "GuardProject", "LimitRate", "CountRequest")
 OPTIONAL = ("Record", "ShareWithOrigins")
 
 

@@ -75,6 +75,14 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     api_config_path: Annotated[str, about("The providers file; empty is the one that is shipped.", group="Proxy")] = ""
     default_api_provider: Annotated[str, about("The provider behind /v1; empty is the file's `default_api`.")] = ""
+    include_usage: Annotated[
+        tuple[str, ...],
+        about(
+            "Providers, as the providers file names them, whose chat streams are asked for their usage; it is "
+            "kept from clients that did not ask.",
+            env="LLM_PROXY_INCLUDE_USAGE",
+        ),
+    ] = ()
     processors: Annotated[
         tuple[str, ...],
         about(

@@ -10,12 +10,14 @@ import time
 from collections.abc import Awaitable
 from typing import Final, cast
 
+from app.asked_usage import with_usage_asked
 from app.credentials import without_credentials
+from app.drains import Drains
 from app.errors import ClientGone, UpstreamCut, UpstreamKeyMissing, UpstreamTimeout
 from app.exchange import Exchange
 from app.metrics import Metrics
 from app.transcription import EVENT_STREAM
-from app.upstreams.headers import client_headers, content_length, upstream_headers
+from app.upstreams.headers import client_headers, content_length, upstream_headers, with_length_in_clear
 from app.upstreams.upstream import UpstreamRequest, UpstreamResponse, Upstreams
 from config.secret import Secret
 
@@ -24,14 +26,15 @@ _ONE_MESSAGE_BYTES: Final = 64 * 1024  # a body of known length up to this goes 
 
 
 class CallUpstream:
-    def __init__(self, upstreams: Upstreams, metrics: Metrics) -> None:
+    def __init__(self, upstreams: Upstreams, metrics: Metrics, drains: Drains) -> None:
         self._upstreams = upstreams
         self._metrics = metrics
+        self._drains = drains
 
     async def __call__(self, exchange: Exchange) -> None:
         key = _choose_key(exchange)
         request = await _request(exchange, key)
-        exchange.body.attend()
+        exchange.body.attend(self._drains.of(exchange))
         forward = self._forward if exchange.body.is_small else self._forward_while_it_comes
         forwarding, total_ms = forward(exchange, request), exchange.provider.timeouts.total_ms
         try:
@@ -42,6 +45,7 @@ class CallUpstream:
         except asyncio.CancelledError:
             _raise_why(exchange)
         finally:
+            self._drains.end(exchange)
             exchange.body.leave()
 
     async def _forward_while_it_comes(self, exchange: Exchange, request: UpstreamRequest) -> None:
@@ -65,7 +69,7 @@ class CallUpstream:
             facts.waited_ns += time.monotonic_ns() - began
         self._metrics.of(exchange.provider.name).upstream_duration.observe_ns(facts.upstream_head_ns - began)
         try:
-            await _pass_on(exchange, response)
+            await self._pass_on(exchange, response)
         except (UpstreamCut, UpstreamTimeout):
             facts.cut = "upstream"
             raise
@@ -107,10 +111,14 @@ async def _request(exchange: Exchange, key: Secret) -> UpstreamRequest:
     whole = await body.read_all(body.length or 0) if body.is_small else None
     has_body = not body.is_small or bool(whole)
     query = without_credentials(exchange.provider.auth, exchange.query).decode("latin-1")
+    headers = upstream_headers(exchange, key, has_body=has_body)
+    if exchange.facts.may_ask_for_usage and whole and (asking := with_usage_asked(whole)):
+        exchange.facts.has_asked_for_usage = True
+        whole, headers = asking, with_length_in_clear(headers, len(asking))
     return UpstreamRequest(
         method=exchange.method,
         target=exchange.provider.path_prefix + exchange.path + (f"?{query}" if query else ""),
-        headers=upstream_headers(exchange, key, has_body=has_body),
+        headers=headers,
         body=(whole or None) if body.is_small else body.stream(),
     )
 

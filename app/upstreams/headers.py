@@ -69,6 +69,12 @@ def upstream_headers(exchange: Exchange, key: Secret, *, has_body: bool) -> Head
     ]
 
 
+def with_length_in_clear(headers: Headers, length: int) -> Headers:
+    """For a body that we have changed, whose answer has to be read on its way."""
+    kept = [(name, value) for name, value in headers if name not in (b"content-length", b"accept-encoding")]
+    return [*kept, (b"content-length", str(length).encode()), (b"accept-encoding", b"identity")]
+
+
 def client_headers(exchange: Exchange, headers: Headers) -> Headers:
     """The upstream's headers, less its connection's, with ours. Its cookies are meant for nobody here."""
     dropped = _NOT_SENT_BACK

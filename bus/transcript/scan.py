@@ -38,6 +38,25 @@ def top_level_texts(head: bytes, names: Collection[str]) -> dict[str, str]:
     return found
 
 
+def top_level_value(json: bytes, name: str) -> tuple[int, int] | None:
+    """Where the value of a field of the outermost object begins and ends; the last one of that name, as parsers do."""
+    wanted, found = b'"%s"' % name.encode(), None
+    depth, key, begin = 0, b"", -1
+    for match in _TOKEN.finditer(json):
+        token = match.group()
+        if depth == 1 and token in b",}" and begin >= 0:
+            found, begin = (begin, begin + len(json[begin : match.start()].rstrip())), -1
+        if token in b"{[":
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+        elif depth == 1 and token == b":" and key == wanted:
+            begin = match.end() + len(json[match.end() :]) - len(json[match.end() :].lstrip())
+        elif depth == 1 and token[0] == 34 and begin < 0:
+            key = token
+    return found
+
+
 def last_object(tail: bytes, name: str) -> dict[str, Any] | None:
     """The last object that is the value of a key `name` and has numbers in it, in the last 64 KiB."""
     text = tail[-_SCAN_BYTES:].decode("utf-8", "replace")
