@@ -35,17 +35,23 @@ class Call(Struct, frozen=True):
         return (value,)
 
 
-class Applied(Struct, frozen=True):
+class Applied(Struct):
     """A limit, and the part of its key that tells for whom it is counted."""
 
     limit: Limit
     key: str
     units: int
     window_ms: int
+    is_total: bool
+    _period: Period | None = None
 
     def period(self, now_ms: int) -> Period | None:
-        """None where nothing follows the calendar."""
-        return period_of(self.limit.window, self.limit.time_zone, now_ms) if self.limit.is_total else None
+        """None where the limit has none."""
+        if not self.is_total:
+            return None
+        if self._period is None or not self._period.holds(now_ms):
+            self._period = period_of(self.limit.window, self.limit.time_zone, now_ms)
+        return self._period
 
 
 class Rules:
@@ -87,7 +93,7 @@ class Rules:
     def _applied(self, limit: Limit, call: Call) -> Applied:
         values = "/".join(self._part(getattr(call, dimension)) for dimension in limit.per)
         key = f"{limit.name}|{limit.measure}|{limit.window}|{','.join(limit.per)}|{values}"
-        return Applied(limit, key, limit.units, limit.window_ms)
+        return Applied(limit, key, limit.units, limit.window_ms, limit.is_total)
 
     def _part(self, value: str) -> str:
         if not self._secret and len(value) <= _LONGEST_VALUE and re.fullmatch(r"[\w.:@-]*", value, re.ASCII):

@@ -156,7 +156,7 @@ class Limits:
         key, keep_ms, seed = applied.key, 2 * applied.window_ms + self._hold_ms, -1
         if period is not None:
             key = f"{key}|{period.name}"
-            keep_ms = period.ends_ms - now_ms + _DAY_MS if period.ends_ms else 0
+            keep_ms = (period.ends_ms - now_ms) // _DAY_MS * _DAY_MS + 2 * _DAY_MS if period.ends_ms else 0
             seed = ASKS_FOR_SEED if self._spent else -1
         ask = Ask(
             key, applied.units, estimate.of(limit.measure), applied.window_ms, limit.mode == "enforce", keep_ms, seed
@@ -182,7 +182,13 @@ class Limits:
         now_ms = self.now_ms()
         said = [(taking, line) for taking, line in zip(takings, answer.lines, strict=True) if taking.ask.is_enforced]
         standings = [
-            Standing(taking.applied.limit, taking.ask.most, line.remaining, _reset_s(taking, line.reset_ms, now_ms))
+            Standing(
+                taking.applied.limit,
+                taking.applied.window_ms,
+                taking.ask.most,
+                line.remaining,
+                _reset_s(taking, line.reset_ms, now_ms),
+            )
             for taking, line in said
         ]
         headers = limit_headers(standings, dialect, now_ms)

@@ -16,6 +16,9 @@ class Period(Struct, frozen=True):
     ends_ms: int | None
     """None: never."""
 
+    def holds(self, now_ms: int) -> bool:
+        return self.begins_ms <= now_ms and (self.ends_ms is None or now_ms < self.ends_ms)
+
 
 FOREVER: Final = Period(LIFETIME, 0, None)
 

@@ -7,6 +7,7 @@ answers come in order, so a late first one makes all behind it late, and the con
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import hiredis
@@ -91,6 +92,15 @@ class Resp(asyncio.Protocol):
 
 
 def command(words: Sequence[bytes]) -> bytes:
-    parts = [b"*%d\r\n" % len(words)]
-    parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-    return b"".join(parts)
+    return b"*%d\r\n%b" % (len(words), b"".join(map(bulk, words)))
+
+
+def bulk(word: bytes) -> bytes:
+    """A bulk string as it goes over the wire."""
+    return b"$%d\r\n%b\r\n" % (len(word), word)
+
+
+@lru_cache(maxsize=8192)
+def number(value: int) -> bytes:
+    """One that holds an integer; limits ask for the same few again and again. A bool is 1 or 0."""
+    return bulk(b"%d" % value)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from redis.asyncio.connection import parse_url
 
 from app.limits.counters import Actual, Answer, Ask, Line
-from app.limits.resp import CountsAway, Resp, command
+from app.limits.resp import CountsAway, Resp, bulk, command, number
 from config.logs import log
 from config.secret import Secret
 
@@ -28,6 +28,7 @@ _BEAT_S: Final = 0.5
 _ALIVE_MS: Final = 5000  # a worker that has not been heard for so long is not counted
 _LUA: Final = Path(__file__).with_name("lua")
 _UNSETTLED_KEPT: Final = 10_000
+_KEYS_KEPT: Final = 10_000
 _VERBS: Final = ("reserve", "settle", "extend", "alive")
 
 
@@ -36,7 +37,7 @@ class Where(Protocol):
 
     async def connect(self, make: Callable[[], Resp]) -> Resp: ...
 
-    def verb(self, name: str, keys: Sequence[bytes]) -> list[bytes]: ...
+    def verb(self, name: str) -> list[bytes]: ...
 
 
 class InOwner(Struct, frozen=True):
@@ -47,23 +48,19 @@ class InOwner(Struct, frozen=True):
     async def connect(self, make: Callable[[], Resp]) -> Resp:
         return (await asyncio.get_running_loop().create_unix_connection(make, self.path))[1]
 
-    def verb(self, name: str, keys: Sequence[bytes]) -> list[bytes]:
-        return [name.encode(), b"%d" % len(keys), *keys]
+    def verb(self, name: str) -> list[bytes]:
+        return [name.encode()]
 
 
 class InRedis:
     def __init__(self, url: Secret, *, ca_file: str = "") -> None:
         self._url, self._ca_file = url, ca_file
         self._scripts = {name: (_LUA / f"{name}.lua").read_bytes() for name in _VERBS}
-        self._heads = {
-            name: [b"EVALSHA", hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()]
-            for name, text in self._scripts.items()
-        }
         self._node: tuple[str, int] | None = None
         """The node of a cluster that has our slot; None until one has told."""
 
-    def verb(self, name: str, keys: Sequence[bytes]) -> list[bytes]:
-        return [*self._heads[name], b"%d" % len(keys), *keys]
+    def verb(self, name: str) -> list[bytes]:
+        return [b"EVALSHA", hashlib.sha1(self._scripts[name], usedforsecurity=False).hexdigest().encode()]
 
     async def connect(self, make: Callable[[], Resp]) -> Resp:
         told: dict[str, Any] = dict(parse_url(self._url.reveal()))
@@ -109,9 +106,12 @@ class SharedCounts:
     """`prefix` names everything of ours at the server; its braces keep all of it in one slot of a cluster."""
 
     def __init__(self, where: "InRedis | InOwner", *, prefix: str, name: str, answer_s: float, hold_ms: int) -> None:
-        self._where, self._name = where, name.encode()
+        self._where, self._name = where, bulk(name.encode())
+        self._heads = {verb: [bulk(word) for word in where.verb(verb)] for verb in _VERBS}
         self._prefix = b"{%b}:" % prefix.encode()
-        self._answer_s, self._hold = answer_s, b"%d" % hold_ms
+        self._keys: dict[str, bytes] = {}
+        """Of counts, as they go over the wire."""
+        self._answer_s, self._hold_ms = answer_s, hold_ms
         self._link: Resp | None = None
         self._unsettled: dict[str, tuple[list[Actual], bool]] = {}
         """Settlements that may not have arrived, and whether they were sent; they are sent again."""
@@ -125,13 +125,10 @@ class SharedCounts:
 
     async def reserve(self, rid: str, asks: Sequence[Ask]) -> Answer:
         """Raises CountsAway."""
-        words = self._where.verb("reserve", self._keys([ask.key for ask in asks]))
-        words += (b"0", rid.encode(), self._hold)
+        words = [number(0), bulk(rid.encode()), number(self._hold_ms)]
         for ask in asks:
-            enforced = b"1" if ask.is_enforced else b"0"
-            words += (b"%d" % ask.most, b"%d" % ask.taken, b"%d" % ask.window_ms, enforced)
-            words += (b"%d" % ask.keep_ms, b"%d" % ask.seed)
-        status, *lines = await self._ask(words)
+            words += map(number, (ask.most, ask.taken, ask.window_ms, ask.is_enforced, ask.keep_ms, ask.seed))
+        status, *lines = await self._ask("reserve", [ask.key for ask in asks], words)
         return Answer(status, tuple(Line(left, reset, over == 1) for left, reset, over in lines))
 
     def settle(self, rid: str, actuals: list[Actual]) -> None:
@@ -145,8 +142,8 @@ class SharedCounts:
     def extend(self, held: Sequence[tuple[str, str]]) -> None:
         """Pairs of reservation and key that are still at work."""
         if held and not self.is_away:
-            words = self._where.verb("extend", self._keys([key for _, key in held]))
-            self._ask([*words, b"0", self._hold, *(rid.encode() for rid, _ in held)]).add_done_callback(_ignore)
+            words = [number(0), number(self._hold_ms), *(bulk(rid.encode()) for rid, _ in held)]
+            self._ask("extend", [key for _, key in held], words).add_done_callback(_ignore)
 
     async def keep_up(self) -> None:
         """Runs for the life of the worker."""
@@ -154,8 +151,8 @@ class SharedCounts:
             if self.is_away:
                 await self._connect()
             with suppress(CountsAway):
-                words = self._where.verb("alive", [self._prefix + b"workers"])
-                self.workers = max(1, await self._ask([*words, b"0", self._name, b"%d" % _ALIVE_MS]))
+                alive: int = await self._ask("alive", ["workers"], [number(0), self._name, number(_ALIVE_MS)])
+                self.workers = max(1, alive)
             await asyncio.sleep(_BEAT_S)
 
     def close(self) -> None:
@@ -181,29 +178,35 @@ class SharedCounts:
             self._send_settlement(rid, actuals, is_again=was_sent)
 
     def _send_settlement(self, rid: str, actuals: list[Actual], *, is_again: bool) -> None:
-        words = self._where.verb("settle", self._keys([actual.key for actual in actuals]))
-        words += (rid.encode(), b"1" if is_again else b"0", *(b"%d" % actual.amount for actual in actuals))
-        self._ask(words).add_done_callback(lambda answer: self._settled(rid, answer))
+        words = [bulk(rid.encode()), number(is_again), *(number(actual.amount) for actual in actuals)]
+        answer = self._ask("settle", [actual.key for actual in actuals], words)
+        answer.add_done_callback(lambda answer: self._settled(rid, answer))
 
     def _settled(self, rid: str, answer: "asyncio.Future[Any]") -> None:
         if not answer.cancelled() and answer.exception() is None:
             self._unsettled.pop(rid, None)
 
-    def _ask(self, words: list[bytes]) -> "asyncio.Future[Any]":
+    def _ask(self, verb: str, names: Sequence[str], words: Sequence[bytes]) -> "asyncio.Future[Any]":
+        """`words` as they go over the wire. The future raises CountsAway."""
         link = self._link
         if link is None:
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             answer.set_exception(CountsAway(self.why_away))
             return answer
-        return link.ask(command(words))
+        keys, head = 2 * len(names), self._heads[verb]
+        begin = b"*%d\r\n" % (len(head) + 1 + keys + len(words))
+        return link.ask(b"".join((begin, *head, number(keys), *map(self._key, names), *words)))
 
-    def _keys(self, names: Iterable[str]) -> list[bytes]:
-        """A hash and a sorted set of holds for each."""
-        keys: list[bytes] = []
-        for name in names:
+    def _key(self, name: str) -> bytes:
+        """Of a count: a hash, and a sorted set of holds."""
+        found = self._keys.get(name)
+        if found is None:
             key = self._prefix + name.encode()
-            keys += (key, key + b":h")
-        return keys
+            found = bulk(key) + bulk(key + b":h")
+            if len(self._keys) >= _KEYS_KEPT:
+                self._keys.clear()
+            self._keys[name] = found
+        return found
 
 
 def _ignore(answer: "asyncio.Future[Any]") -> None:

@@ -59,7 +59,7 @@ class Limited:
 
     def start(self, document: dict[str, Any], **environ: str) -> Proxy:
         """Serves under this policy; returns when the counts are shared."""
-        self.proxy.environ |= environ
+        self.proxy.environ |= {"LLM_PROXY_LIMITS_TIMEOUT_MS": "60000", **environ}  # machines of tests stand still
         self.proxy.prepare()
         self.write(document)
         self.counting.start()
@@ -79,13 +79,19 @@ class Limited:
         return self.proxy.log().count("shared limits are counted") >= workers
 
 
-@pytest.fixture(params=["owner", "redis"])
+@pytest.fixture(params=["owner", pytest.param("redis", marks=pytest.mark.slow)])
 def limited(request: pytest.FixtureRequest, own_proxy: Proxy) -> Iterator[Limited]:
     server = request.getfixturevalue("own_redis") if request.param == "redis" else None
     counting = Counting(own_proxy, server)
     yield Limited(own_proxy, counting)
     own_proxy.kill()
     counting.kill()
+
+
+@pytest.fixture
+def limited_by_redis(own_proxy: Proxy, own_redis: RedisServer) -> Iterator[Limited]:
+    yield Limited(own_proxy, Counting(own_proxy, own_redis))
+    own_proxy.kill()
 
 
 @pytest.fixture
