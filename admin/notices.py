@@ -31,6 +31,7 @@ NOTICES: Final = {
     "token_saved": Notice("success", "Token saved."),
     "token_revoked": Notice("success", "Token revoked: it stops within a second."),
     "token_reactivated": Notice("success", "Token active again, with the count it had."),
+    "token_ended": Notice("error", "Nothing was done: the token has ended. Make a new one instead."),
     "tokens_revoked": Notice("success", "All tokens of this project are revoked."),
     "letters_replayed": Notice("success", "Replayed: {events} back on the way to the backend."),
     "letters_purged": Notice("success", "Purged: {letters} gone for good."),

@@ -19,6 +19,7 @@ from admin.pages import (
     projects,
     requests,
     revoking,
+    rotating,
     signing,
     tokens,
 )
@@ -53,6 +54,7 @@ def admin_routes(parts: Parts, door: Door, health: Health) -> Sequence[BaseRoute
         door.change("/admin/tokens/new", tokens.create),
         door.page("/admin/tokens/{token_id}", tokens.show),
         door.change("/admin/tokens/{token_id}", tokens.save),
+        door.change("/admin/tokens/{token_id}/rotate", rotating.rotate),
         door.change("/admin/tokens/{token_id}/revoke", revoking.revoke),
         door.change("/admin/tokens/{token_id}/reactivate", revoking.reactivate),
         door.page("/admin/backends", backends.show),

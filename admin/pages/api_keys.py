@@ -32,6 +32,8 @@ class KeyView(Struct, frozen=True):
     masked: str
     weight: int
     created_at_ms: int
+    retires_at_ms: int | None
+    """Of a key that another one has replaced."""
 
 
 async def keys_of(parts: Parts, project_id: str) -> list[KeyView] | None:
@@ -40,7 +42,9 @@ async def keys_of(parts: Parts, project_id: str) -> list[KeyView] | None:
         rows = await api_keys.for_project(parts.stores.main, parts.stores.sealer, project_id)
     except SealBroken:
         return None
-    return [KeyView(r.id, r.provider, obfuscate(r.key.reveal()), r.weight, r.created_at_ms) for r in rows]
+    return [
+        KeyView(r.id, r.provider, obfuscate(r.key.reveal()), r.weight, r.created_at_ms, r.retires_at_ms) for r in rows
+    ]
 
 
 async def add(visit: Visit) -> Response:

@@ -1,13 +1,15 @@
 """Tokens as they are shown: their state in one word, and how much of the quota is gone."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from admin.wording import span
 from sql.rows import TokenRow
 
+GRACES: Final = {"0": "not at all", "1h": "for 1 hour", "1d": "for 1 day", "7d": "for 7 days"}
+"""How long an old secret may go on working, as a person chooses it."""
 State = Literal["active", "expired", "used up", "revoked"]
 
 
@@ -26,6 +28,9 @@ class TokenView(Struct, frozen=True, kw_only=True):
     max_requests: int | None
     used_share: int
     """0 to 100 of the quota; 0 without one."""
+    previous_until_ms: int | None
+    """Until when the secret before the last rotation works, or did."""
+    old_works: bool
 
 
 def token_state(row: TokenRow, now_ms: int) -> State:
@@ -56,6 +61,8 @@ def token_view(row: TokenRow, project_name: str, now_ms: int) -> TokenView:
         request_count=row.request_count,
         max_requests=row.max_requests,
         used_share=min(100, 100 * row.request_count // row.max_requests) if row.max_requests else 0,
+        previous_until_ms=row.previous_until_ms,
+        old_works=row.previous_until_ms is not None and row.previous_until_ms > now_ms and row.is_active,
     )
 
 

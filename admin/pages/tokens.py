@@ -10,7 +10,7 @@ from admin.acts.rules import MAX_REQUESTS
 from admin.acts.tokens import create_token, update_token
 from admin.forms import Filled, Form
 from admin.lists import CURSOR, PAGE_ROWS, Query, Whole, address, pager, read_choice, read_cursor
-from admin.pages.token_views import TokenView, token_view, token_views
+from admin.pages.token_views import GRACES, TokenView, token_view, token_views
 from admin.snippets import snippets
 from admin.visit import Visit
 from sql.repositories import projects, tokens
@@ -174,6 +174,7 @@ async def _show(visit: Visit, row: TokenRow, values: dict[str, str], errors: dic
         values={"max_requests": quota, "duration": KEEP, **values},
         errors=errors,
         durations={KEEP: "Keep as it is", **{key: label for key, (label, _) in DURATIONS.items()}},
+        graces=GRACES,
     )
 
 

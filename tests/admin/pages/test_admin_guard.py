@@ -11,6 +11,8 @@ from admin.door import Door
 from admin.health import Health
 from admin.main import make_parts
 from admin.routes import admin_routes
+from sql.repositories import audit
+from sql.rows import AuditFilter
 from tests.admin.acts.acting import StillClock
 from tests.admin.pages.site import ORIGIN, PARTIAL, Site, project, site_settings
 
@@ -142,3 +144,13 @@ async def test_every_answer_carries_the_content_policy(signed_in: Site) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "same-origin"
         assert headers["cross-origin-opener-policy"] == "same-origin"
+
+
+async def test_a_forged_form_is_audited_once_a_minute(signed_in: Site) -> None:
+    for _ in range(3):
+        await signed_in.client.post(CHANGES[0], headers={"Origin": "http://evil.test"})
+
+    rows = await audit.list_page(signed_in.stores.main, AuditFilter(outcome="denied"), limit=9)
+    assert [(row.action, row.reason) for row in rows] == [
+        ("admin.change", "the form was not ours, or of another session")
+    ]

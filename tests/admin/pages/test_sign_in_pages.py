@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 
 from admin.sessions import ABSOLUTE_MS, IDLE_MS
+from config.secret import Secret
 from sql.repositories import audit, sessions
 from sql.rows import AuditFilter
 from tests.admin.acts.acting import StillClock
@@ -173,3 +174,30 @@ async def test_sign_ins_good_and_bad_are_audited(site: Site) -> None:
 
     rows = await audit.list_page(site.stores.main, AuditFilter(action="admin.login"), limit=10)
     assert [row.outcome for row in rows] == ["success", "denied"]
+
+
+async def test_an_address_that_has_to_wait_is_audited_without_what_was_typed(site: Site, clock: StillClock) -> None:
+    for _ in range(site.parts.settings.login_rate_per_minute):
+        await site.post("/admin/sign-in", {"token": "sk-typed-by-mistake"})
+    clock.pass_ms(1000)
+    refused = await site.post("/admin/sign-in", {"token": TOKEN})
+    for _ in range(3):
+        clock.pass_ms(20_000)
+        await site.post("/admin/sign-in", {"token": "sk-typed-by-mistake"})
+
+    rows = await audit.list_page(site.stores.main, AuditFilter(outcome="denied"), limit=9)
+    assert refused.status_code == 429
+    assert [row.action for row in rows] == ["admin.login", "admin.login"]
+    assert rows[0].reason is not None and "refused since the last row" in rows[0].reason
+    assert "typed-by-mistake" not in repr(rows)
+
+
+async def test_the_management_token_of_before_still_lets_in(tmp_path: Path, clock: StillClock) -> None:
+    site = await open_site(site_settings(tmp_path, management_token_previous=Secret("of before")), clock)
+
+    reply = await site.post("/admin/sign-in", {"token": "of before"})
+
+    assert reply.status_code == 303
+    [row] = await audit.list_page(site.stores.main, AuditFilter(action="admin.login"), limit=9)
+    assert row.actor == "management_token_previous"
+    await site.close()

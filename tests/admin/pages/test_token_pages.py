@@ -230,3 +230,37 @@ async def test_a_spent_quota_is_said(signed_in: Site, clock: StillClock) -> None
     await tokens.add_usage(signed_in.stores.main, [used(made, 5, clock)])
 
     assert "used up</span>" in (await signed_in.get(f"/admin/tokens/{made.id}")).text
+
+
+async def test_a_token_is_rotated_and_its_new_secret_shown_once(signed_in: Site, clock: StillClock) -> None:
+    made, old = await token(signed_in.stores, (await project(signed_in.stores)).id)
+
+    page = await signed_in.post(f"/admin/tokens/{made.id}/rotate", {"grace": "1h"})
+
+    [new] = re.findall(r'<code id="the-token">(sk-[^<]+)</code>', page.text)
+    row = await stored(signed_in, made.id)
+    assert (page.status_code, row.token_hash, row.previous_hash) == (200, hash_token(new), hash_token(old))
+    assert row.previous_until_ms == clock.now_ms() + 3_600_000
+    shown = (await signed_in.get(f"/admin/tokens/{made.id}")).text
+    assert "Old secret" in shown
+    assert new not in shown
+
+
+async def test_without_a_grace_the_old_secret_is_said_to_be_refused(signed_in: Site) -> None:
+    made, _ = await token(signed_in.stores, (await project(signed_in.stores)).id)
+
+    page = await signed_in.post(f"/admin/tokens/{made.id}/rotate", {"grace": "0"})
+
+    assert "refused from now on" in page.text
+    assert "Old secret" not in (await signed_in.get(f"/admin/tokens/{made.id}")).text
+
+
+async def test_a_revoked_token_is_not_rotated(signed_in: Site) -> None:
+    made, _ = await token(signed_in.stores, (await project(signed_in.stores)).id)
+    await signed_in.post(f"/admin/tokens/{made.id}/revoke", {"confirmed": "1"})
+
+    reply = await signed_in.post(f"/admin/tokens/{made.id}/rotate", {"grace": "1h"})
+
+    assert reply.status_code == 303
+    assert (await stored(signed_in, made.id)).token_hash == made.token_hash
+    assert "rotate-form" not in (await signed_in.get(f"/admin/tokens/{made.id}")).text
