@@ -5,6 +5,7 @@ import typer
 from app.cli.manage_api_keys import api_key
 from app.cli.manage_management_tokens import management_tokens
 from app.cli.manage_options import BaseUrl, ManagementToken, Reason, Where
+from app.cli.manage_policy import policy
 from app.cli.manage_projects import project
 from app.cli.manage_tokens import token
 from app.cli.manage_usage import usage
@@ -14,6 +15,7 @@ manage.add_typer(project, name="project")
 manage.add_typer(token, name="token")
 manage.add_typer(api_key, name="api-key")
 manage.add_typer(management_tokens, name="management-tokens")
+manage.add_typer(policy, name="policy")
 manage.command()(usage)
 
 

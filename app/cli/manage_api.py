@@ -14,6 +14,15 @@ _TIMEOUT_S = 30.0
 _PAGE_ROWS = 500  # the most that one page gives
 
 
+class Refused(Failure):
+    """The server said no. `faults` has what is wrong by place, where it told."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(_refusal(response))
+        self.status = response.status_code
+        self.faults = _faults(response)
+
+
 class ManageApi:
     def __init__(self, base_url: str | None, token: str | None, *, reason: str | None = None) -> None:
         """What is not given comes from the settings; `reason` is for the audit log. Raises ConfigError."""
@@ -65,7 +74,7 @@ class ManageApi:
                 f"{self._base_url} does not answer ({reason}); start `llm-proxy server` or give --manage-api-base-url"
             ) from error
         if response.is_error:
-            raise Failure(_refusal(response))
+            raise Refused(response)
         return response
 
     def _decoded(self, response: httpx.Response) -> Any:
@@ -79,6 +88,13 @@ class ManageApi:
 
 def _one_line(text: str) -> bytes:
     return " ".join(text.split()).encode()
+
+
+def _faults(response: httpx.Response) -> dict[str, str]:
+    try:
+        return dict(response.json().get("fields", {}))
+    except (ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _refusal(response: httpx.Response) -> str:
