@@ -12,7 +12,6 @@ from typing import Final, cast
 
 from app.asked_usage import with_usage_asked
 from app.credentials import without_credentials
-from app.drains import Drains
 from app.errors import ClientGone, UpstreamCut, UpstreamKeyMissing, UpstreamTimeout
 from app.exchange import Exchange
 from app.metrics import Metrics
@@ -26,15 +25,14 @@ _ONE_MESSAGE_BYTES: Final = 64 * 1024  # a body of known length up to this goes 
 
 
 class CallUpstream:
-    def __init__(self, upstreams: Upstreams, metrics: Metrics, drains: Drains) -> None:
+    def __init__(self, upstreams: Upstreams, metrics: Metrics) -> None:
         self._upstreams = upstreams
         self._metrics = metrics
-        self._drains = drains
 
     async def __call__(self, exchange: Exchange) -> None:
         key = _choose_key(exchange)
         request = await _request(exchange, key)
-        exchange.body.attend(self._drains.of(exchange))
+        exchange.body.attend()
         forward = self._forward if exchange.body.is_small else self._forward_while_it_comes
         forwarding, total_ms = forward(exchange, request), exchange.provider.timeouts.total_ms
         try:
@@ -45,7 +43,6 @@ class CallUpstream:
         except asyncio.CancelledError:
             _raise_why(exchange)
         finally:
-            self._drains.end(exchange)
             exchange.body.leave()
 
     async def _forward_while_it_comes(self, exchange: Exchange, request: UpstreamRequest) -> None:
@@ -69,7 +66,7 @@ class CallUpstream:
             facts.waited_ns += time.monotonic_ns() - began
         self._metrics.of(exchange.provider.name).upstream_duration.observe_ns(facts.upstream_head_ns - began)
         try:
-            await self._pass_on(exchange, response)
+            await _pass_on(exchange, response)
         except (UpstreamCut, UpstreamTimeout):
             facts.cut = "upstream"
             raise
