@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from sql.repositories import requests
+from tests.support import rows
 from tests.support.limits import Limited
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, now_ms
 from tests.support.redis_server import RedisServer
 from tests.support.upstream import Received, Upstream, Wire, sse
 from tests.support.waiting import eventually
@@ -155,6 +157,16 @@ def test_a_budget_is_spent_by_what_answers_cost_and_then_refuses(limited: Limite
     assert refused.json()["error"]["code"] == "budget_exceeded"
     assert "5 USD per month for each project" in refused.json()["error"]["message"]
     assert int(refused.headers["retry-after"]) > 0
+
+
+def test_a_new_budget_knows_what_its_period_has_cost_already(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    limited.proxy.prepare()
+    spent = rows.request(project_id=limited.proxy.project_id, accepted_at_ms=now_ms(), cost_microusd=4_999_990)
+    limited.proxy.run(lambda stores: requests.insert_many(stores.records, [spent], []))
+    proxy = limited.start(limit(measure="cost", most=5, window="lifetime", per=["project"]))
+    assert call(proxy, chat(max_tokens=1)).status_code == 429
+    assert call(proxy, chat(max_tokens=1)).json()["error"]["code"] == "quota_exceeded"
 
 
 def test_while_nobody_counts_each_worker_keeps_to_its_share_and_says_so(limited: Limited, upstream: Upstream) -> None:
