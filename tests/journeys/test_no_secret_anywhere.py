@@ -17,6 +17,7 @@ from tests.support.waiting import eventually
 
 MANAGEMENT_TOKEN = "CANARY-management-token-0123456789"
 API_KEY = "sk-CANARY-api-key-0123456789abcdef"
+OLD_API_KEY = "sk-CANARY-old-api-key-0123456789ab"
 SHOWN = {
     n: f"CANARY-{n}-0123456789" for n in ("x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization")
 }
@@ -37,11 +38,18 @@ def settings_of(folder: Path, upstream: Upstream, port: int) -> dict[str, str]:
     }
 
 
-def make_token(manage: httpx.Client) -> str:
-    project = manage.post("/manage/projects", json={"name": "canaries", "api_key": API_KEY}).json()
-    body = {"project_id": project["id"], "duration_minutes": 60}
-    token: str = manage.post("/manage/tokens", json=body).json()["token"]
-    return token
+def make_secrets(manage: httpx.Client) -> list[str]:
+    """A token's secret after a rotation, then all the other secrets: those of before, and of a program that manages."""
+    project = manage.post("/manage/projects", json={"name": "canaries", "api_key": OLD_API_KEY}).json()
+    keys = f"/manage/projects/{project['id']}/api_keys"
+    manage.post(f"{keys}/{manage.get(keys).json()[0]['id']}/rotate", json={"key": API_KEY}).raise_for_status()
+    token = manage.post("/manage/tokens", json={"project_id": project["id"], "duration_minutes": 60}).json()
+    rotated = manage.post(f"/manage/tokens/{token['id']}/rotate", json={"grace": "0"}).json()
+    program = manage.post("/manage/management-tokens", json={"name": "ci", "scopes": ["read"]}).json()
+    for secret in (program["token"], "sk-mgmt-CANARY-wrong", token["token"], API_KEY):
+        headers = {"authorization": f"Bearer {secret}", "x-audit-reason": f"canary {secret}"}
+        assert manage.post("/manage/tokens", json={}, headers=headers).status_code in (401, 403)
+    return [rotated["token"], token["token"], program["token"], "sk-mgmt-CANARY-wrong", OLD_API_KEY]
 
 
 def delivered(folder: Path, wanted: set[str]) -> bool:
@@ -63,25 +71,25 @@ def test_no_secret_is_in_any_sink(tmp_path: Path, upstream: Upstream) -> None:
         wire.cut()
 
     with serving(tmp_path, **settings_of(tmp_path, upstream, port)) as server:
-        token = call_with_canaries(server, port, told, tmp_path)
+        made = call_with_canaries(server, port, told, tmp_path)
         assert server.stop() == 0
         told += [server.out, server.err]
 
     written = b"".join(p.read_bytes() for p in (tmp_path / "data").rglob("*") if p.is_file())
-    for secret in (MANAGEMENT_TOKEN, API_KEY, token, *SHOWN.values(), "CANARY-query"):
+    for secret in (MANAGEMENT_TOKEN, API_KEY, *made, *SHOWN.values(), "CANARY-query"):
         assert secret.encode() not in written
         assert all(secret not in text for text in told)
 
 
-def call_with_canaries(server: Server, port: int, told: list[str], folder: Path) -> str:
-    """Makes a token and uses it in every way; `told` gets whatever the server answers afterwards. Returns the token."""
+def call_with_canaries(server: Server, port: int, told: list[str], folder: Path) -> list[str]:
+    """Makes a token and uses it in every way; `told` gets whatever the server answers afterwards. Returns secrets."""
     manage = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
     manage.headers["authorization"] = f"Bearer {MANAGEMENT_TOKEN}"
     eventually(lambda: is_up(manage, server))
-    token = make_token(manage)
+    token, *others = made = make_secrets(manage)
     events: set[str] = set()
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, headers=SHOWN)
-    for credentials in (token, "CANARY-query-token", API_KEY):
+    for credentials in (*others, token, "CANARY-query-token", API_KEY):
         for target in ("/v1/chat/completions", "/v1/broken", "/nobody/v1/x", f"/v1/models?key={token}&a=CANARY-query"):
             response = client.post(target, json={"model": "m"}, headers={"authorization": f"Bearer {credentials}"})
             events.add(response.headers["x-llm-proxy-event-id"])
@@ -90,12 +98,13 @@ def call_with_canaries(server: Server, port: int, told: list[str], folder: Path)
         "/manage/projects",
         "/manage/tokens",
         "/manage/audit",
+        "/manage/management-tokens",
         "/manage/requests",
         "/metrics",
         "/metrics/prometheus",
     )
     told += [manage.get(page).text for page in pages]
-    return token
+    return made
 
 
 def is_up(manage: httpx.Client, server: Server) -> bool:
