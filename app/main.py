@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
 from app.children import die_with_parent
+from app.drains import Drains
 from app.endpoint import Endpoint
 from app.front import Front
 from app.health import Health
@@ -65,6 +66,12 @@ class Worker:
         check_providers(settings.include_usage, self._providers)
         self._prices = Prices(tuple(self._providers.by_name.values()))
         self._metrics = Metrics()
+        self._drains = Drains(
+            self._metrics,
+            most=settings.disconnect_drains,
+            limit_s=settings.disconnect_drain_s,
+            max_bytes=settings.disconnect_drain_bytes,
+        )
         self._name = new_id()
         self._metrics_folder = paths.metrics_dir(settings)
 
@@ -107,6 +114,7 @@ class Worker:
                     self._report(spool, lookups, upstreams),
                 )
             )
+            stack.push_async_callback(self._drains.finish, self._settings.drain_s)  # first of all at the end
             log(logger, logging.INFO, "worker ready", providers=list(self._providers.by_name))
             yield
 
@@ -147,6 +155,7 @@ class Worker:
             limits=limits.limits,
             prices=self._prices,
             upstreams=upstreams,
+            drains=self._drains,
             metrics=self._metrics,
             clock=clock,
             logs_requests=settings.log_requests,

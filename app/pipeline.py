@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from app.drains import Drains
 from app.exchange import Exchange, Proceed
 from app.limits.amounts import Pricing
 from app.limits.limits import Limits
@@ -45,6 +46,7 @@ class Parts(Struct, frozen=True):
     limits: Limits
     prices: Pricing
     upstreams: Upstreams
+    drains: Drains
     metrics: Metrics
     clock: Clock
     logs_requests: bool
@@ -73,7 +75,7 @@ def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
     if parts.include_usage and is_recorded:
         processors.insert(0, AskForUsage(parts.include_usage))  # outside Record, which reads what this takes out
     running = [p for p in processors if not enabled or type(p).__name__ in (*enabled, *REQUIRED)]
-    return compose(running, end=CallUpstream(parts.upstreams, parts.metrics), metrics=parts.metrics)
+    return compose(running, end=CallUpstream(parts.upstreams, parts.metrics, parts.drains), metrics=parts.metrics)
 
 
 # No setting opens the proxy to everybody.

@@ -26,11 +26,13 @@ class RequestBody:
         "_complete",
         "_max_bytes",
         "_more",
+        "_on_leaving",
         "_pieces",
         "_prefix",
         "_receive",
         "_received",
         "ended_by",
+        "is_abandoned",
         "keep_bytes",
         "length",
         "size",
@@ -42,6 +44,7 @@ class RequestBody:
         self._received: asyncio.Future[Message] | None = None
         """The outstanding `receive()`."""
         self._attending: asyncio.Task[Any] | None = None
+        self._on_leaving: Callable[[], bool] | None = None
         self._max_bytes = max_bytes
         self._pieces: deque[bytes] = deque()
         self._more: asyncio.Future[None] | None = None
@@ -50,6 +53,8 @@ class RequestBody:
         self._complete = length == 0
         self.ended_by: Exception | None = None
         """Why the attending task was cancelled."""
+        self.is_abandoned = False
+        """The client has left, and its exchange goes on without it."""
         self.keep_bytes = keep_bytes
         """How much of a streamed body is kept for the record."""
         self.length = length
@@ -100,14 +105,17 @@ class RequestBody:
             self._more = asyncio.get_running_loop().create_future()
             await self._more
 
-    def attend(self) -> None:
-        """From now on the current task is cancelled when its client leaves or sends too much; `ended_by` says why."""
-        self._attending = asyncio.current_task()
+    def attend(self, on_leaving: Callable[[], bool] | None = None) -> None:
+        """From now on the current task is cancelled when its client leaves or sends too much; `ended_by` says why.
+
+        A client that leaves after its whole body is forgotten instead when `on_leaving` says True.
+        """
+        self._attending, self._on_leaving = asyncio.current_task(), on_leaving
         self._listen()
 
     def leave(self) -> None:
         """Nobody wants to know any more."""
-        self._attending = None
+        self._attending = self._on_leaving = None
         if self._received is not None:
             self._received.cancel()
             self._received = None
@@ -131,9 +139,18 @@ class RequestBody:
             self._take(received.result())
         except Exception as error:  # raised in the exchange that is cancelled for it
             self.ended_by = error.with_traceback(None)  # frames that hold Granian's future: a ring for ever
-            self._attending.cancel()
+            if not self._is_left_alone(error):
+                self._attending.cancel()
             return
         self._listen()
+
+    def _is_left_alone(self, error: Exception) -> bool:
+        if not isinstance(error, ClientGone) or not self._complete or self._on_leaving is None:
+            return False
+        self.is_abandoned = self._on_leaving()
+        if self.is_abandoned:
+            self._receive = _nothing_more  # its connection is closed now, and not when the exchange is over
+        return self.is_abandoned
 
     def _take(self, message: Message) -> None:
         was_complete = self._complete

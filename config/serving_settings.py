@@ -104,6 +104,25 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_request_body_bytes: Annotated[
         int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)
     ] = 512 * 1024 * 1024
+    disconnect_drain_s: Annotated[
+        int,
+        about(
+            "Projects with on_disconnect=drain: how long an answer is read on when its client has left.",
+            env="LLM_PROXY_DISCONNECT_DRAIN_S",
+            ge=1,
+        ),
+    ] = 60
+    disconnect_drain_bytes: Annotated[
+        int, about("And how much of it, at most.", env="LLM_PROXY_DISCONNECT_DRAIN_BYTES", ge=0)
+    ] = 16 * 1024**2
+    disconnect_drains: Annotated[
+        int,
+        about(
+            "How many of these a worker reads at once; others are cancelled. 0: none.",
+            env="LLM_PROXY_DISCONNECT_DRAINS",
+            ge=0,
+        ),
+    ] = 100
     token_stale_s: Annotated[
         int,
         about(

@@ -20,6 +20,8 @@ class ProjectRow(Struct, frozen=True, kw_only=True):
     created_at_ms: int
     updated_at_ms: int
     deactivated_at_ms: int | None
+    on_disconnect: OnDisconnect = "cancel"
+    """What becomes of the upstream's answer when the client has left."""
 
 
 class ApiKeyRow(Struct, frozen=True, kw_only=True):

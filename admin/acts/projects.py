@@ -14,7 +14,7 @@ from config.ids import new_id
 from config.secret import Secret
 from sql.database import Connection
 from sql.repositories import api_keys, audit, changes, projects
-from sql.rows import ProjectRow, Recording
+from sql.rows import OnDisconnect, ProjectRow, Recording
 from sql.stores import Stores
 
 
@@ -26,6 +26,7 @@ async def create_project(
     name: str,
     api_key: Secret | None,
     recording: Recording = "full",
+    on_disconnect: OnDisconnect = "cancel",
     provider: str = "",
 ) -> ProjectRow:
     """`api_key` is a key of `provider`, the default provider's name. Raises Invalid, Conflict."""
@@ -38,6 +39,7 @@ async def create_project(
         created_at_ms=now,
         updated_at_ms=now,
         deactivated_at_ms=None,
+        on_disconnect=on_disconnect,
     )
     key = new_api_key(row.id, provider, rules.api_key(api_key), 1, now) if api_key is not None else None
     shown = {**_fields(row), **({"api_key": key_fields(key)["key"], "provider": provider} if key else {})}
@@ -59,6 +61,7 @@ async def update_project(
     name: str | None = None,
     is_active: bool | None = None,
     recording: Recording | None = None,
+    on_disconnect: OnDisconnect | None = None,
     api_key: Secret | None = None,
     revoke_tokens: bool = False,
     provider: str = "",
@@ -74,7 +77,9 @@ async def update_project(
     with conflicts_as("name", "a project with this name exists"):
         async with stores.main.transaction() as tx:
             old = await locked_project(tx, project_id)
-            new = _changed(old, name, is_active, recording, now)
+            new = structs.replace(
+                _changed(old, name, is_active, recording, now), on_disconnect=on_disconnect or old.on_disconnect
+            )
             changed = difference(_fields(old), _fields(new))
             if new_key is not None:
                 changed = _both(changed, await replace_default_key(tx, stores.sealer, old.id, provider, new_key, now))
@@ -114,7 +119,12 @@ async def _tell(tx: Connection, actor: Actor, action: str, row: ProjectRow, chan
 
 def _fields(row: ProjectRow) -> dict[str, object]:
     """What the audit log shows of a project."""
-    return {"name": row.name, "is_active": row.is_active, "recording": row.recording}
+    return {
+        "name": row.name,
+        "is_active": row.is_active,
+        "recording": row.recording,
+        "on_disconnect": row.on_disconnect,
+    }
 
 
 def _both(one: Difference, other: Difference) -> Difference:

@@ -16,12 +16,17 @@ from admin.api.errors import ApiError
 from admin.api.operation import Call, Operation, answer
 from config.secret import Secret
 from sql.repositories import projects
-from sql.rows import ApiKeyRow, ProjectRow, Recording
+from sql.rows import ApiKeyRow, OnDisconnect, ProjectRow, Recording
 
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NAME_PATTERN, description="Unique.")]
 KeyText = Annotated[str, key_meta("Key of the default provider.")]
 RecordingChoice = Annotated[Recording, Meta(description="full: bodies too; metadata: no bodies; off: nothing.")]
+
+LeavingChoice = Annotated[
+    OnDisconnect,
+    Meta(description="When a client leaves: cancel the upstream's answer, or drain it to its end for its usage."),
+]
 
 
 class ProjectView(Struct, frozen=True):
@@ -31,6 +36,7 @@ class ProjectView(Struct, frozen=True):
     api_key_count: Annotated[int, Meta(description="Of all providers; null when they do not open.")] | None
     is_active: bool
     recording: Recording
+    on_disconnect: OnDisconnect
     created_at: str
     updated_at: str
     deactivated_at: str | None
@@ -40,6 +46,7 @@ class NewProject(Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     api_key: KeyText | None = None
     recording: RecordingChoice = "full"
+    on_disconnect: LeavingChoice = "cancel"
 
 
 class ProjectPatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +56,7 @@ class ProjectPatch(Struct, frozen=True, forbid_unknown_fields=True):
     api_key: KeyText | None = None
     is_active: bool | None = None
     recording: RecordingChoice | None = None
+    on_disconnect: LeavingChoice | None = None
     revoke_tokens: Annotated[bool, Meta(description="With is_active=false: revoke the project's tokens too.")] = False
 
 
@@ -88,6 +96,7 @@ async def create_project(call: Call, body: NewProject) -> Response:
         name=body.name,
         api_key=_secret(body.api_key),
         recording=body.recording,
+        on_disconnect=body.on_disconnect,
         provider=call.deps.providers.default.name,
     )
     return await _answer(call, row, status=201, headers={"Location": f"/manage/projects/{row.id}"})
@@ -109,6 +118,7 @@ async def change_project(call: Call, body: ProjectPatch) -> Response:
         name=body.name,
         is_active=body.is_active,
         recording=body.recording,
+        on_disconnect=body.on_disconnect,
         api_key=_secret(body.api_key),
         revoke_tokens=body.revoke_tokens,
         provider=call.deps.providers.default.name,
@@ -160,6 +170,7 @@ def _view(row: ProjectRow, keys: list[ApiKeyRow] | None, provider: str) -> Proje
         api_key_count=None if keys is None else len(keys),
         is_active=row.is_active,
         recording=row.recording,
+        on_disconnect=row.on_disconnect,
         created_at=rfc3339(row.created_at_ms),
         updated_at=rfc3339(row.updated_at_ms),
         deactivated_at=rfc3339(row.deactivated_at_ms),

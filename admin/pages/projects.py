@@ -14,7 +14,7 @@ from admin.pages.token_views import token_views
 from admin.visit import Visit
 from config.secret import Secret
 from sql.repositories import projects, tokens
-from sql.rows import ProjectRow, Recording
+from sql.rows import OnDisconnect, ProjectRow, Recording
 
 LIST = "/admin/projects"
 _STATES = {"active": True, "inactive": False}
@@ -25,6 +25,7 @@ class ProjectForm(Form, frozen=True, kw_only=True):
     SAY: ClassVar = {"name": "Give the project a name of 1 to 200 characters."}
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     recording: Recording = "full"
+    on_disconnect: OnDisconnect | None = None
     provider: str = ""
     api_key: str = ""
 
@@ -130,7 +131,7 @@ def _is_missing(default: str, keys: list[KeyView] | None) -> str:
 
 async def ask_edit(visit: Visit) -> Response:
     row = await _project(visit)
-    return _ask_edit(visit, row, {"name": row.name, "recording": row.recording}, {})
+    return _ask_edit(visit, row, _shown(row), {})
 
 
 async def save(visit: Visit) -> Response:
@@ -145,11 +146,16 @@ async def save(visit: Visit) -> Response:
                 row.id,
                 name=filled.form.name,
                 recording=filled.form.recording,
+                on_disconnect=filled.form.on_disconnect,
             )
             return visit.done(f"{LIST}/{row.id}", "project_saved")
         except (Invalid, Conflict) as error:
             filled.refuse(error)
     return _ask_edit(visit, row, filled.values, filled.errors)
+
+
+def _shown(row: ProjectRow) -> dict[str, str]:
+    return {"name": row.name, "recording": row.recording, "on_disconnect": row.on_disconnect}
 
 
 def _ask_edit(visit: Visit, row: ProjectRow, values: dict[str, str], errors: dict[str, str]) -> Response:

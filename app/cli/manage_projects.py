@@ -19,6 +19,11 @@ Key = Annotated[
 ]
 Recording = Annotated[str | None, typer.Option("--recording", help="What is kept of calls: full, metadata or off.")]
 
+OnDisconnect = Annotated[
+    str | None,
+    typer.Option("--on-disconnect", help="When a client leaves: cancel, or drain to the end to learn what it cost."),
+]
+
 
 @project.command("list")
 def list_projects(
@@ -72,6 +77,7 @@ def create(
     name: Annotated[str, typer.Option("--name", help="Unique.")],
     key: Key = None,
     recording: Recording = None,
+    on_disconnect: OnDisconnect = None,
     as_json: AsJson = False,
     base_url: BaseUrl = None,
     management_token: ManagementToken = None,
@@ -82,7 +88,7 @@ def create(
     Example:
       llm-proxy manage project create --name shop --openai-key sk-...
     """
-    body = _given(name=name, api_key=_key(key), recording=recording)
+    body = _given(name=name, api_key=_key(key), recording=recording, on_disconnect=on_disconnect)
     _show(api(context, base_url, management_token).call("POST", "/manage/projects", body), as_json)
 
 
@@ -95,6 +101,7 @@ def update(
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Switch it on or off.")] = None,
     revoke_tokens: Annotated[bool, typer.Option("--revoke-tokens", help="With --inactive: its tokens too.")] = False,
     recording: Recording = None,
+    on_disconnect: OnDisconnect = None,
     as_json: AsJson = False,
     base_url: BaseUrl = None,
     management_token: ManagementToken = None,
@@ -107,10 +114,15 @@ def update(
       echo "$NEW_KEY" | llm-proxy manage project update ID --openai-key -
     """
     body = _given(
-        name=name, api_key=_key(key), is_active=active, recording=recording, revoke_tokens=revoke_tokens or None
+        name=name,
+        api_key=_key(key),
+        is_active=active,
+        recording=recording,
+        on_disconnect=on_disconnect,
+        revoke_tokens=revoke_tokens or None,
     )
     if not body:
-        say("nothing to change: give --name, --openai-key, --active/--inactive or --recording")
+        say("nothing to change: give --name, --openai-key, --active/--inactive, --recording or --on-disconnect")
         raise typer.Exit(MISCONFIGURED)
     path = f"/manage/projects/{quote(project_id, safe='')}"
     _show(api(context, base_url, management_token).call("PATCH", path, body), as_json)

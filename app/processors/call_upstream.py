@@ -1,7 +1,8 @@
 """CallUpstream: the end of the list. Sends the call on and pushes the answer back, piece by piece as it arrives.
 
 From before the upstream is called, the client is attended: when it leaves, the call is cancelled at once, also before
-its head came, because a model that goes on talking is paid for.
+its head came, because a model that goes on talking is paid for. Where its project wants to know what that costs, the
+answer is read to its end (`app/drains.py`).
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final, cast
 
 from app.asked_usage import with_usage_asked
 from app.credentials import without_credentials
+from app.drains import Drains
 from app.errors import ClientGone, UpstreamCut, UpstreamKeyMissing, UpstreamTimeout
 from app.exchange import Exchange
 from app.metrics import Metrics
@@ -25,14 +27,15 @@ _ONE_MESSAGE_BYTES: Final = 64 * 1024  # a body of known length up to this goes 
 
 
 class CallUpstream:
-    def __init__(self, upstreams: Upstreams, metrics: Metrics) -> None:
+    def __init__(self, upstreams: Upstreams, metrics: Metrics, drains: Drains) -> None:
         self._upstreams = upstreams
         self._metrics = metrics
+        self._drains = drains
 
     async def __call__(self, exchange: Exchange) -> None:
         key = _choose_key(exchange)
         request = await _request(exchange, key)
-        exchange.body.attend()
+        exchange.body.attend(self._drains.of(exchange))
         forward = self._forward if exchange.body.is_small else self._forward_while_it_comes
         forwarding, total_ms = forward(exchange, request), exchange.provider.timeouts.total_ms
         try:
@@ -43,6 +46,7 @@ class CallUpstream:
         except asyncio.CancelledError:
             _raise_why(exchange)
         finally:
+            self._drains.end(exchange)
             exchange.body.leave()
 
     async def _forward_while_it_comes(self, exchange: Exchange, request: UpstreamRequest) -> None:
@@ -66,7 +70,7 @@ class CallUpstream:
             facts.waited_ns += time.monotonic_ns() - began
         self._metrics.of(exchange.provider.name).upstream_duration.observe_ns(facts.upstream_head_ns - began)
         try:
-            await _pass_on(exchange, response)
+            await _pass_on(exchange, response, self._drains)
         except (UpstreamCut, UpstreamTimeout):
             facts.cut = "upstream"
             raise
@@ -74,11 +78,13 @@ class CallUpstream:
             await response.close()
 
 
-async def _pass_on(exchange: Exchange, response: UpstreamResponse) -> None:
+async def _pass_on(exchange: Exchange, response: UpstreamResponse, drains: Drains) -> None:
     reply, length = exchange.reply, content_length(response.headers)
     has_body = exchange.method != "HEAD" and response.status not in (204, 304) and length != 0
     if has_body and length is not None and length <= _ONE_MESSAGE_BYTES:
         body = await _read_all(exchange, response)
+        if exchange.body.is_abandoned:
+            drains.hear(exchange, len(body))
         await reply.start(response.status, client_headers(exchange, response.headers))
         await reply.write(body, last=True)
         return
@@ -87,6 +93,8 @@ async def _pass_on(exchange: Exchange, response: UpstreamResponse) -> None:
     sent, tail = 0, b""
     while has_body and (chunk := await response.read()):
         sent += len(chunk)
+        if exchange.body.is_abandoned:
+            drains.hear(exchange, len(chunk))
         await reply.write(chunk, last=sent == length)
         if is_readable:
             tail = (tail + chunk)[-4:] if len(chunk) < 4 else chunk[-4:]

@@ -1,13 +1,13 @@
 -- name: get
 -- Which project has this id?
-SELECT id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms
+SELECT id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms, on_disconnect
 FROM projects
 WHERE id = :id
 
 -- name: create
 -- Adds a project.
-INSERT INTO projects (id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms)
-VALUES (:id, :name, :is_active, :recording, :created_at_ms, :updated_at_ms, :deactivated_at_ms)
+INSERT INTO projects (id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms, on_disconnect)
+VALUES (:id, :name, :is_active, :recording, :created_at_ms, :updated_at_ms, :deactivated_at_ms, :on_disconnect)
 
 -- name: update
 -- Changes everything of a project but its id and its birth.
@@ -16,12 +16,13 @@ SET name = :name,
     is_active = :is_active,
     recording = :recording,
     updated_at_ms = :updated_at_ms,
-    deactivated_at_ms = :deactivated_at_ms
+    deactivated_at_ms = :deactivated_at_ms,
+    on_disconnect = :on_disconnect
 WHERE id = :id
 
 -- name: list_page
 -- Which projects are there, by name (which is unique)? `pattern` is a LIKE pattern in lower case.
-SELECT id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms
+SELECT id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms, on_disconnect
 FROM projects
 WHERE TRUE
   AND LOWER(name) LIKE :pattern ESCAPE '\'  -- if pattern

@@ -35,11 +35,26 @@ async def test_a_created_project_is_shown_with_its_key_obfuscated(manage: httpx.
         "api_key_count": 1,
         "is_active": True,
         "recording": "full",
+        "on_disconnect": "cancel",
         "created_at": "2026-09-21T14:13:20.000Z",
         "updated_at": "2026-09-21T14:13:20.000Z",
         "deactivated_at": None,
     }
     assert (await manage.get(reply.headers["location"])).json() == reply.json()
+
+
+async def test_a_project_says_what_becomes_of_answers_whose_client_has_left(manage: httpx.AsyncClient) -> None:
+    made = (await manage.post("/manage/projects", json={"name": "one", "on_disconnect": "drain"})).json()
+    one = f"/manage/projects/{made['id']}"
+
+    renamed = (await manage.patch(one, json={"name": "two"})).json()
+    changed = (await manage.patch(one, json={"on_disconnect": "cancel"})).json()
+    refused = await manage.patch(one, json={"on_disconnect": "leave"})
+
+    assert [made["on_disconnect"], renamed["on_disconnect"], changed["on_disconnect"]] == ["drain", "drain", "cancel"]
+    assert refused.status_code == 422
+    newest = (await manage.get("/manage/audit")).json()
+    assert "on_disconnect" in str(newest)
 
 
 async def test_no_answer_holds_a_key_in_clear(manage: httpx.AsyncClient) -> None:

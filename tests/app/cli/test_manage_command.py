@@ -18,9 +18,11 @@ def test_a_project_is_created_shown_changed_and_listed(folder: Path, manage_envi
     assert "123456789" not in str(shown)
 
     changed = run_json(
-        folder, "manage", "project", "update", project_id, "--inactive", "--recording", "off", **manage_environment
+        folder,
+        *("manage", "project", "update", project_id, "--inactive", "--recording", "off", "--on-disconnect", "drain"),
+        **manage_environment,
     )
-    assert (changed["is_active"], changed["recording"]) == (False, "off")
+    assert (changed["is_active"], changed["recording"], changed["on_disconnect"]) == (False, "off", "drain")
 
     rows = run_json(folder, "manage", "project", "list", "--search", "cli life", "--inactive", **manage_environment)
     assert [row["id"] for row in rows] == [project_id]
