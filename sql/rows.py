@@ -9,6 +9,7 @@ from msgspec import Struct
 from config.secret import Secret
 
 Recording = Literal["full", "metadata", "off"]
+OnDisconnect = Literal["cancel", "drain"]
 Outcome = Literal["success", "failure", "denied", "error"]
 
 
