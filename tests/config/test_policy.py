@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from config.errors import ConfigError
 from config.policy import Limit, Policy, read_policy
+from config.policy_text import PolicyText
+from tests.support.source_tree import ROOT
 
 SHARE = {"name": "fair share", "measure": "requests", "most": 600, "window": "1m", "per": ["token"]}
 DIMENSIONS = ("project", "token", "end_user", "model", "provider", "endpoint")
@@ -161,6 +163,13 @@ def test_money_is_counted_in_micro_dollars_and_windows_in_milliseconds() -> None
 
     assert (budget.units, budget.window_ms, budget.is_total) == (100_000, 0, True)
     assert (share.units, share.window_ms, share.is_total) == (60, 90_000, False)
+
+
+@pytest.mark.parametrize("file", ["README.md", "config/policy.py"])
+def test_the_documents_that_we_show_are_right(file: str) -> None:
+    [shown] = re.findall(r"^limits:\n(?:.*\n)*?unlisted_models:.*\n", (ROOT / file).read_text(), re.MULTILINE)
+
+    assert len(read_policy(PolicyText(file, shown).document).limits) >= 2
 
 
 def test_an_empty_document_limits_nothing() -> None:
