@@ -30,11 +30,18 @@ class Broken(Exception):
 
 
 def chat(
-    token: str, nonce: str, *, size: int = 200, streamed: bool = False, model: str = "gpt-4.1-mini", **more: Any
+    token: str,
+    nonce: str,
+    *,
+    size: int = 200,
+    streamed: bool = False,
+    model: str = "gpt-4.1-mini",
+    user: str = "",
+    **more: Any,
 ) -> Call:
     """A call whose body is like no other, about `size` bytes long."""
     said = (nonce * (size // len(nonce) + 1))[: max(size, len(nonce))]
-    asked = {"model": model, "stream": streamed, "messages": [{"role": "user", "content": said}]}
+    asked = {"model": model, "stream": streamed, "messages": [{"role": "user", "content": said}], "user": user}
     return Call(body=msgspec.json.encode(asked), token=token, **more)
 
 

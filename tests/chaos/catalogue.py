@@ -1,11 +1,22 @@
 """All kinds of faults that there are, by name."""
 
 from tests.chaos.fault import Kind
-from tests.chaos.faults import backends, clients, damage, dispatchers, kills, redis_links, redis_servers, room, sinks
+from tests.chaos.faults import (
+    backends,
+    clients,
+    damage,
+    dispatchers,
+    kills,
+    limits,
+    redis_links,
+    redis_servers,
+    room,
+    sinks,
+)
 
 KINDS: dict[str, Kind] = {
     found.name: found
-    for module in (kills, clients, backends, sinks, damage, room, dispatchers, redis_servers, redis_links)
+    for module in (kills, clients, backends, sinks, damage, room, dispatchers, limits, redis_servers, redis_links)
     for found in vars(module).values()
     if isinstance(found, Kind)
 }

@@ -20,6 +20,8 @@ TWENTIETH = {
     "LLM_PROXY_RELAY_PATIENCE_MS": "1500",
     "LLM_PROXY_REDIS_TIMEOUT_MS": "1000",
     "LLM_PROXY_DRAIN_S": "4",
+    "LLM_PROXY_LIMITS_HOLD_MS": "3000",
+    "LLM_PROXY_LIMITS_TIMEOUT_MS": "500",  # not shorter than in production: a machine that is busy is no fault
 }
 _QUIET = {
     "DISPATCHER_BACKENDS": ",".join(BACKENDS),

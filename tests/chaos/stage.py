@@ -25,6 +25,8 @@ from bus.inspection import Inspection, KeeperStats
 from config.load import load_settings
 from config.settings import Settings
 from sql import migrate
+from sql.repositories import policies
+from sql.rows import PolicyRow
 from sql.stores import open_stores
 from tests.chaos.arrivals import Arrivals, DatabaseArrivals, FileArrivals, Outstanding, SinkArrivals
 from tests.chaos.calls import chat
@@ -41,6 +43,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.proxy import make_project, make_token
 from tests.support.waiting import eventually
 
+EXACTLY, SEATS = 4, 2
 _TICK_S = 0.05
 
 
@@ -218,11 +221,23 @@ class Stage:
         assert status == 200
         self.outstanding.excuse(backend, event_id)
 
-    def _ask(self, **more: Any) -> tuple[int, str]:
-        return ask(self.port, chat(self.token, f"nemesis-{uuid.uuid4().hex}-", **more), self.diary)
+    def call_limited(self, *, user: str) -> int:
+        """The status of a call of which EXACTLY so many pass for each user."""
+        return self._ask(token=self.limited_token, user=user)[0]
 
-    def open_stream(self) -> OpenStream:
-        call = chat(self.token, f"open-{uuid.uuid4().hex}", streamed=True, directions="chunks=600;gap_ms=50")
+    def call_seated(self) -> int:
+        """The status of a call of which SEATS may be open at once."""
+        return self._ask(token=self.seated_token)[0]
+
+    def open_seated(self) -> OpenStream:
+        return self.open_stream(token=self.seated_token)
+
+    def _ask(self, *, token: str = "", **more: Any) -> tuple[int, str]:
+        return ask(self.port, chat(token or self.token, f"nemesis-{uuid.uuid4().hex}-", **more), self.diary)
+
+    def open_stream(self, *, token: str = "") -> OpenStream:
+        nonce = f"open-{uuid.uuid4().hex}"
+        call = chat(token or self.token, nonce, streamed=True, directions="chunks=600;gap_ms=50")
         return OpenStream(self.port, call, self.diary)
 
     def cuts_in_file(self, request_ids: set[str]) -> dict[str, list[str]]:
@@ -263,7 +278,8 @@ class Stage:
         argv = python("tests.chaos.sink", str(self._sink_port), str(self.folder))
         self.sink = Process(argv, log=self.folder / "sink.err.log")
         stack.callback(self.sink.kill)
-        self.token = asyncio.run(_seed(replace(self.settings, database_timeout_ms=60_000)))
+        tokens = asyncio.run(_seed(replace(self.settings, database_timeout_ms=60_000)))
+        self.token, self.limited_token, self.seated_token = tokens
         self.diary = stack.enter_context(Diary(self.folder, "nemesis"))
         self.arrivals = self._arrivals()
         self.outstanding = Outstanding(self.folder, self.arrivals)
@@ -289,6 +305,21 @@ class Stage:
         }
 
 
+def _policy(*, limited: str, seated: str) -> dict[str, Any]:
+    """All calls are limited, but by more than there are."""
+    once = {"measure": "requests", "most": EXACTLY, "window": "24h", "per": ["end_user"], "only": {"token": [limited]}}
+    seats = {"measure": "parallel", "most": SEATS, "only": {"token": [seated]}}
+    everything = {"measure": "tokens", "most": 1e9, "window": "1m", "per": ["token"]}
+    exact = {"when_away": "closed"}
+    return {
+        "limits": [
+            {"name": "once", **once, **exact},
+            {"name": "seats", **seats, **exact},
+            {"name": "everything", **everything},
+        ]
+    }
+
+
 def admitted(stats: KeeperStats, *, is_redis: bool) -> int:
     """What the ledger says is lost. What Redis forgot and no spool has any more was delivered, or it is a real loss."""
     forgotten = 0 if is_redis else int(stats.relay["unrecoverable"])
@@ -306,12 +337,16 @@ def _providers(port: int) -> dict[str, Any]:
     return {"default_api": "openai", "apis": {"openai": api}}
 
 
-async def _seed(settings: Settings) -> str:
-    """A project with a token, made before the server is up. Returns the token."""
+async def _seed(settings: Settings) -> list[str]:
+    """A project with three tokens, made before the server is up: one that meets no limit, and two that do."""
     stores = open_stores(settings)
     try:
         await migrate.up(stores)
         project_id = await make_project(stores, "chaos")
-        return (await make_token(stores, project_id))[1]
+        made = [await make_token(stores, project_id) for _ in range(3)]
+        document = msgspec.json.encode(_policy(limited=made[1][0], seated=made[2][0])).decode()
+        policy = PolicyRow(version=1, document=document, updated_at_ms=0, updated_by="chaos")
+        assert await policies.write(stores.main, policy, 0)
+        return [token for _, token in made]
     finally:
         await stores.close()
