@@ -53,6 +53,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("settings", "warn", f"without effect here: {', '.join(old)}", "they may be removed")
     if settings.management_token is None:
         yield Finding("access", "fail", "MANAGEMENT_TOKEN is not set", "run `llm-proxy setup`")
+    if settings.management_token_previous:
+        told = "MANAGEMENT_TOKEN_PREVIOUS is still taken"
+        yield Finding("access", "warn", told, "remove it when the audit log shows management_token_previous no more")
     if settings.encryption_key is None:
         yield Finding("access", "warn", "ENCRYPTION_KEY is not set: API keys lie in clear", "run `llm-proxy setup`")
     if settings.management_token and settings.encryption_key:

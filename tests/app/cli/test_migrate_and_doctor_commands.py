@@ -89,6 +89,13 @@ def test_names_without_effect_are_listed(folder: Path) -> None:
     assert "REQUEST_TIMEOUT" in run(folder, "doctor").stdout
 
 
+def test_a_management_token_of_before_is_not_forgotten(folder: Path) -> None:
+    done = run(folder, "doctor", MANAGEMENT_TOKEN="x", MANAGEMENT_TOKEN_PREVIOUS="canary-of-before")
+
+    assert "MANAGEMENT_TOKEN_PREVIOUS is still taken" in done.stdout
+    assert "canary" not in done.stdout
+
+
 def test_a_broken_providers_file_is_told_with_its_line(folder: Path) -> None:
     (folder / "providers.yaml").write_text("default_api: openai\napis:\n  openai:\n    base_url: nonsense\n")
 
