@@ -44,7 +44,6 @@ class CallRules(Struct, frozen=True):
             return False
         return path in self.endpoints or path.startswith(self.below) or any(glob.fullmatch(path) for glob in self.globs)
 
-
     def endpoint_of(self, path: str) -> str:
         """The allowed endpoint, as it is configured, that admits a path; a glob that does is told by its pattern."""
         if path in self.endpoints:
