@@ -27,6 +27,7 @@ from app.lookups import Lookups
 from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes
 from app.pipeline import Parts, build_pipeline, check_names
+from app.pricing.overrides import OverrideFollower
 from app.pricing.prices import Prices
 from app.processors.ask_for_usage import check_providers
 from app.recorder import Recorder
@@ -99,6 +100,8 @@ class Worker:
             limits = WorkerLimits(self._settings, stores, self._metrics, SystemClock(), worker=self._name)
             stack.callback(limits.close)
             await limits.start()
+            overrides = OverrideFollower(stores, self._prices)
+            await overrides.look()
             endpoint = self._endpoint(lookups, counts, limits, upstreams, spool)
             health = Health(stores, lookups, spool)
             manage_stores = open_stores(self._settings)  # a pool of its own: bulk work there must not starve the proxy
@@ -111,6 +114,7 @@ class Worker:
                     lookups.follow_changes(),
                     counts.flush_regularly(),
                     limits.keep_up(),
+                    overrides.follow(),
                     self._report(spool, lookups, upstreams),
                 )
             )

@@ -155,6 +155,21 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     id: str = "limits"
 
 
+class PriceRow(Struct, frozen=True, kw_only=True):
+    """A price that counts instead of the list's; `prices` is JSON, dollars per million by class."""
+
+    id: str
+    provider: str
+    model: str
+    """A name or a glob, in lower case."""
+    from_ms: int
+    """0: from ever on."""
+    until_ms: int | None
+    prices: str
+    updated_at_ms: int
+    updated_by: str
+
+
 class SessionRow(Struct, frozen=True, kw_only=True):
     """A signed-in browser; `id_hash` is the SHA-256 of the cookie."""
 

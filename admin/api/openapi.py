@@ -50,10 +50,11 @@ async def show_openapi(call: Call) -> Response:
 
 
 def document(operations: Sequence[Operation], providers: Collection[str]) -> dict[str, Any]:
-    """`providers` are the names that an API key may be for."""
+    """`providers` are the names that an API key or a price may be for."""
     operations = [operation for operation in operations if operation.status != 405]
     schemas, components = _schemas(operations)
-    components["NewApiKey"]["properties"]["provider"]["enum"] = sorted(providers)
+    for name in ("NewApiKey", "NewPrice"):
+        components[name]["properties"]["provider"]["enum"] = sorted(providers)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation, schemas, components)

@@ -6,6 +6,7 @@ from app.cli.manage_api_keys import api_key
 from app.cli.manage_management_tokens import management_tokens
 from app.cli.manage_options import BaseUrl, ManagementToken, Reason, Where
 from app.cli.manage_policy import policy
+from app.cli.manage_prices import prices
 from app.cli.manage_projects import project
 from app.cli.manage_tokens import token
 from app.cli.manage_usage import usage
@@ -16,6 +17,7 @@ manage.add_typer(token, name="token")
 manage.add_typer(api_key, name="api-key")
 manage.add_typer(management_tokens, name="management-tokens")
 manage.add_typer(policy, name="policy")
+manage.add_typer(prices, name="prices")
 manage.command()(usage)
 
 

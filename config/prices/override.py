@@ -7,11 +7,29 @@ from datetime import UTC, date, datetime
 from fnmatch import translate
 from functools import lru_cache
 from re import Pattern, compile
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
+PriceClass = Literal[
+    "input",
+    "output",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "reasoning",
+    "audio_input",
+    "audio_output",
+    "audio_cache_read",
+    "image_input",
+    "image_output",
+    "video_input",
+    "video_output",
+    "audio_hour",
+    "web_searches",
+]
+"""The fields of ClassPrices."""
 ModelGlob = Annotated[str, Meta(min_length=1, max_length=256)]
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from config.durations import duration_ms
 from config.errors import ConfigError
+from config.prices.override import ClassPrices
 from config.providers import SHIPPED_FILE, Provider, Providers, load_providers
 
 GOOD = """\
@@ -180,3 +181,29 @@ def test_a_duration_is_milliseconds(text: str, ms: int) -> None:
 def test_what_is_no_duration_is_said_to_be_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"no duration|longer than"):
         duration_ms(text)
+
+
+def test_prices_of_a_provider_are_read_by_class_and_time(tmp_path: Path) -> None:
+    prices = "    prices:\n      - {model: GPT-4.1*, input: 1.8, output: 7.2, from: 2026-12-01, until: 2027-01-01}\n"
+
+    [price] = load(tmp_path, GOOD + prices).default.prices
+
+    assert (price.provider, price.model, price.prices) == ("one", "gpt-4.1*", ClassPrices(input=1.8, output=7.2))
+    assert (price.from_ms, price.until_ms) == (1_796_083_200_000, 1_798_761_600_000)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{model: m}", "names no price"),
+        ("{model: m, input: 1, from: 2026-12-01, until: 2026-12-01}", "`until` is not after `from`"),
+        ("{model: m, inputs: 1}", "unknown field `inputs`"),
+        ("{model: m, input: -1}", ">= 0"),
+        ("{input: 1}", "missing required field `model`"),
+    ],
+)
+def test_a_price_that_makes_no_sense_is_a_mistake(tmp_path: Path, row: str, reason: str) -> None:
+    [mistake] = mistakes(tmp_path, f"{GOOD}    prices:\n      - {row}\n")
+
+    assert reason in mistake
+    assert mistake.startswith(("providers.yaml:8", "providers.yaml:9"))

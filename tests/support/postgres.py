@@ -43,7 +43,7 @@ _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared
 # All tables, those that point at others before the others.
 _EMPTY_FIRST = (
     "tokens", "api_keys", "projects", "changes", "audit_events", "audit_head", "sessions", "management_tokens",
-    "policies", "request_bodies", "requests", "request_minutes", "rollups", "rollup_names",
+    "policies", "price_overrides", "request_bodies", "requests", "request_minutes", "rollups", "rollup_names",
 )  # fmt: skip
 
 

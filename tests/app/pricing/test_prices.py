@@ -1,15 +1,16 @@
 """What an exchange costs: the list, its dates and tiers, overrides, and None where nothing is known."""
 
 from datetime import UTC, date, datetime
+from typing import get_args
 
 import msgspec
 import pytest
 
 from app.pricing.catalogue import Catalogue, matches, seller_of
 from app.pricing.prices import Prices
-from app.pricing.rates import rates_of
+from app.pricing.rates import CLASSES, rates_of
 from bus.event import Tier, Usage
-from config.prices.override import ClassPrices, PriceOverride
+from config.prices.override import ClassPrices, PriceClass, PriceOverride
 from config.prices.snapshot import Model, Row, Seller, Snapshot, read_snapshot
 from config.providers import SHIPPED_FILE, load_providers
 
@@ -176,6 +177,12 @@ def test_the_whole_list_can_be_read_and_priced() -> None:
     assert models > 2000
     assert set(snapshot.models) == set(snapshot.providers)
     assert all(set(seller.fallback) <= set(snapshot.models) for seller in snapshot.providers.values())
+
+
+def test_classes_of_overrides_are_those_of_usage() -> None:
+    assert get_args(PriceClass) == ClassPrices.__struct_fields__
+    assert {name if name != "audio_hour" else "audio_ms" for name in get_args(PriceClass)} == set(CLASSES)
+    assert set(CLASSES) <= set(Usage.__struct_fields__)
 
 
 def test_an_exact_name_counts_before_a_pattern_that_stands_first() -> None:
