@@ -132,7 +132,12 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ] = 600
     changes_poll_ms: Annotated[
-        int, about("How often a worker asks what to forget.", env="LLM_PROXY_CHANGES_POLL_MS", ge=10)
+        int,
+        about(
+            "How often a worker asks what to forget; 100 at most where the database tells of no changes (SQLite).",
+            env="LLM_PROXY_CHANGES_POLL_MS",
+            ge=10,
+        ),
     ] = 250
     usage_flush_ms: Annotated[
         int, about("How often counts of tokens without a quota are written.", env="LLM_PROXY_USAGE_FLUSH_MS", ge=10)
