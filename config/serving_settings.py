@@ -137,6 +137,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "How often a worker asks what to forget; 100 at most where the database tells of no changes (SQLite).",
             env="LLM_PROXY_CHANGES_POLL_MS",
             ge=10,
+            le=1000,
         ),
     ] = 250
     usage_flush_ms: Annotated[

@@ -137,3 +137,29 @@ async def test_what_is_known_does_not_wait_for_a_database_that_stands_still(
     monkeypatch.setattr(module, "_REREAD_S", 0.01)
 
     assert await is_active(lookups, token)
+
+
+@pytest.mark.parametrize("store_settings", ["postgres"], indirect=True)
+async def test_a_signal_alone_is_enough(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_UNTOLD_POLL_S", 3600.0)
+    monkeypatch.setattr(module, "_DEAF_S", 3600.0)
+    lookups = Lookups(stores, stale_s=600, poll_s=3600)
+    row, token = await a_token(stores)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(lookups.follow_changes(), name="follow changes")
+        await eventually_async(lambda: has_heard(lookups))
+        await eventually_async(lambda: is_listening(lookups))
+        assert await is_active(lookups, token)
+
+        await revoke_token(stores, StillClock(), ACTOR, row.id)
+
+        await eventually_async(lambda: is_refused(lookups, token))
+        task.cancel()
+
+
+async def is_listening(lookups: Lookups) -> bool:
+    return lookups._bell.is_connected
+
+
+async def is_refused(lookups: Lookups, token: str) -> bool:
+    return not await is_active(lookups, token)
