@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.llm_proxy import Demo, run, run_json
+from tests.support.waiting import eventually
 
 RIGHT = """\
 limits:
@@ -142,3 +143,29 @@ def test_an_editor_that_changes_nothing_changes_nothing(drafts: Path, manage_env
     assert (done.returncode, done.stderr) == (0, "llm-proxy: nothing was changed\n")
     assert (failed.returncode, "'no-such-editor' cannot be started" in failed.stderr) == (1, True)
     assert run_json(drafts, "manage", "policy", "show", **manage_environment) == before
+
+
+@pytest.mark.slow
+def test_workers_follow_what_is_set(folder: Path, manage_environment: dict[str, str], running_demo: Demo) -> None:
+    key = ("--openai-key", "sk-provider-0123456789")
+    project = run_json(folder, "manage", "project", "create", "--name", "cli limited", *key, **manage_environment)
+    token = run_json(folder, "manage", "token", "create", "--project-id", project["id"], **manage_environment)
+
+    def refusal() -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token['token']}"}
+        body = {"model": "o-none", "messages": [{"role": "user", "content": "hello"}]}
+        reply = httpx.post(f"{running_demo.proxy}/v1/chat/completions", headers=headers, json=body)
+        return reply.status_code, reply.json().get("code", "")
+
+    def set_policy(**document: object) -> None:
+        done = run(folder, "manage", "policy", "set", "-", stdin=json.dumps(document), **manage_environment)
+        assert done.returncode == 0, done.stderr
+
+    ours = {"project": ["cli limited"]}
+    budget = {"name": "cli nothing", "measure": "cost", "most": 0, "window": "day", "only": ours}
+    set_policy(models=[{"allow": ["gpt-*"], "only": ours}])
+    eventually(lambda: refusal() == (403, "model_not_allowed"))
+    set_policy(limits=[budget])
+    eventually(lambda: refusal() == (429, "budget_exceeded"))
+    set_policy(limits=[{**budget, "mode": "shadow"}])
+    eventually(lambda: refusal() == (401, ""))  # of the provider, which knows no such key
