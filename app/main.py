@@ -115,7 +115,7 @@ class Worker:
                     counts.flush_regularly(),
                     limits.keep_up(),
                     overrides.follow(),
-                    self._report(spool, lookups, upstreams),
+                    self._report(spool, lookups, upstreams, limits),
                 )
             )
             stack.push_async_callback(self._drains.finish, self._settings.drain_s)  # first of all at the end
@@ -183,11 +183,12 @@ class Worker:
             return []
         return MetricsRoutes(self._settings, self._metrics, self._name).routes()
 
-    async def _report(self, spool: Spool | None, lookups: Lookups, upstreams: ByProvider) -> None:
+    async def _report(self, spool: Spool | None, lookups: Lookups, upstreams: ByProvider, limits: WorkerLimits) -> None:
         """Writes this worker's numbers for the others' scrapes, once a second."""
         await asyncio.to_thread(self._metrics_folder.mkdir, parents=True, exist_ok=True)
         while True:
             self._metrics.gauge("llm_proxy_store_away", float(lookups.store_is_away))
+            self._metrics.gauge("llm_proxy_limits_away", float(limits.limits.is_away))
             self._count_connections(upstreams)
             try:
                 if spool is not None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from admin.asking import ask_standing, what_to_do
 from admin.charts import Bars, bars
+from admin.counting import workers_alone
 from admin.pages.backend_views import backend_views, summary
 from admin.pages.request_views import RequestView, request_views
 from admin.parts import Parts
@@ -61,6 +62,7 @@ async def show(visit: Visit) -> Response:
         traffic=traffic,
         summary=summary(stand, backend_views(stand)) if stand else None,
         what_to_do=what_to_do(parts.settings),
+        workers_alone=await asyncio.to_thread(workers_alone, parts.settings),
         steps=steps,
         now_ms=now,
     )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from admin.pages.request_views import request_view
 from bus.inspection import serve_inspection
-from config.paths import keeper_socket
+from config.paths import keeper_socket, metrics_dir
 from sql.repositories import requests
 from tests.admin.acts.acting import StillClock
 from tests.admin.pages.site import Site, TellingBus, project, request_row, token
@@ -142,3 +142,19 @@ async def test_the_first_steps_go_as_they_are_done(signed_in: Site) -> None:
 )
 def test_the_outcome_has_a_tone(changes: dict[str, Any], tone: str, clock: StillClock) -> None:
     assert request_view(request_row(**changes), {}).tone == tone
+
+
+async def test_it_says_when_workers_keep_to_their_share_of_the_limits(signed_in: Site) -> None:
+    folder = metrics_dir(signed_in.parts.settings)
+    folder.mkdir(parents=True)
+    for number, away in enumerate((1.0, 0.0)):
+        (folder / f"worker{number}.json").write_text(
+            f'{{"counters": {{}}, "gauges": {{"llm_proxy_limits_away": {away}}}}}'
+        )
+    (folder / "keeper.json").write_text('{"gauges": {}}')
+    (folder / "torn.json").write_text('{"gau')
+
+    assert "1 of 2 workers keep to their share of each limit" in (await signed_in.get("/admin/")).text
+
+    (folder / "worker0.json").unlink()
+    assert "keep to their share" not in (await signed_in.get("/admin/")).text
