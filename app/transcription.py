@@ -5,11 +5,14 @@ It looks at bytes that are passing anyway and keeps a bounded part of them.
 
 from typing import Final
 
+from msgspec import structs
+
 from app.estimates.estimates import KEPT_BYTES, Heard, is_enough
 from app.exchange import Exchange, Headers
-from bus.event import Body
+from bus.event import Body, Tier
 from bus.transcript.call import CallFacts
 from bus.transcript.reply import ReplyFacts, ReplyReader
+from bus.transcript.usage import tier_of
 
 _NOTHING: Final = ReplyFacts()
 EVENT_STREAM: Final = b"text/event-stream"
@@ -21,6 +24,7 @@ class Transcription:
         "_kept",
         "_max_bytes",
         "_reader",
+        "_tier",
         "_told",
         "content_encoding",
         "content_type",
@@ -32,6 +36,7 @@ class Transcription:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._keep_bytes = 0
+        self._tier: Tier = ""
         self._kept: bytes | bytearray = b""  # a reply that comes in one piece is never copied
         self._reader: ReplyReader | None = None
         self._told: ReplyFacts | None = None
@@ -50,6 +55,8 @@ class Transcription:
         heads = dict(headers)
         content_type = heads.get(b"content-type", b"")
         self.content_type = content_type.decode("latin-1")
+        if tier := heads.get(b"x-gemini-service-tier"):  # Gemini tells it here only
+            self._tier = tier_of(tier.decode("latin-1"))
         self.is_stream = content_type.startswith(EVENT_STREAM)
         self.content_encoding = heads.get(b"content-encoding", b"").decode("latin-1")
         if exchange.facts.upstream_head_ns is not None and status < 400 and exchange.method == "POST":
@@ -81,6 +88,9 @@ class Transcription:
     def reply_facts(self) -> ReplyFacts:
         if self._told is None:
             self._told = _NOTHING if self._reader is None else self._reader.close()
+            if self._tier and self._told.usage is not None:
+                usage = structs.replace(self._told.usage, service_tier=self._tier)
+                self._told = structs.replace(self._told, usage=usage)
         return self._told
 
     def has_told_all(self) -> bool:

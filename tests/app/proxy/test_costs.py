@@ -109,3 +109,21 @@ def test_what_was_said_until_the_client_left_is_counted(proxy: Proxy, upstream: 
     eventually(lambda: [e for e in proxy.events() if e.request_id == "left-early"])
     left = next(e for e in proxy.events() if e.request_id == "left-early")
     assert (left.cut, left.usage, left.usage_source) == ("client", Usage(input=14, output=3), "estimate")
+
+
+def test_the_tier_that_gemini_tells_in_a_header_is_kept(proxy: Proxy, upstream: Upstream) -> None:
+    path = "/v1beta/models/gemini-3.8-flash-tts:generateContent"
+
+    @upstream.on(path)
+    async def answers(received: Received, wire: Wire) -> None:
+        usage = {"promptTokenCount": 1000, "candidatesTokenCount": 100, "totalTokenCount": 1100}
+        body = json.dumps({"modelVersion": "gemini-3.8-flash-tts", "usageMetadata": usage}).encode()
+        heads = [(b"content-type", b"application/json"), (b"x-gemini-service-tier", b"flex")]
+        await wire.reply(200, body, *heads)
+
+    with proxy.client(headers={"x-goog-api-key": proxy.token}) as client:
+        event = proxy.event_of(client.post(f"/gemini{path}", json={"contents": []}))
+
+    assert event.usage is not None
+    assert event.usage.service_tier == "flex"
+    assert event.cost_microusd is not None
