@@ -6,7 +6,21 @@ from typing import Annotated
 import click
 import typer
 
-from app.cli import admin, audit, chat, dispatcher, dlq, doctor, ledger, manage, migrate, replay, server, setup
+from app.cli import (
+    admin,
+    audit,
+    benchmark,
+    chat,
+    dispatcher,
+    dlq,
+    doctor,
+    ledger,
+    manage,
+    migrate,
+    replay,
+    server,
+    setup,
+)
 from app.cli.failures import FAILED, MISCONFIGURED, say, tell
 
 _ABOUT = """A self-hosted LLM gateway: transparent proxy, withering tokens, a record of every call that is never lost.
@@ -61,6 +75,7 @@ cli.add_typer(dlq.dlq, name="dlq")
 cli.command("ledger")(ledger.ledger)
 cli.command("replay")(replay.replay)
 cli.command("doctor")(doctor.doctor)
+cli.command("benchmark")(benchmark.benchmark)
 openai.command("chat")(chat.chat)
 cli.add_typer(openai, name="openai", hidden=True)
 
