@@ -39,6 +39,19 @@ async def check_parameters(exchange: Exchange, parameters: Parameters) -> None:
             _check(name, values[0], patterns)
 
 
+def check_named_once(body: bytes, name: str) -> None:
+    """Raises InvalidRequest where a JSON object or a form has the field twice: two parsers may choose differently."""
+    field = name.encode()
+    if body[:64].lstrip().startswith(b"{"):
+        if body.count(b'"%b"' % field) <= 1 and b"\\u" not in body:
+            return  # nearly always; nothing has to be parsed
+        times = sum(key == name for key, _ in _parsed(body))
+    else:
+        times = body.count(b'name="%b"' % field)
+    if times > 1:
+        raise InvalidRequest(f"Parameter '{name}' stands in the body more than once.")
+
+
 def _is_json(exchange: Exchange) -> bool:
     content_type = exchange.header(b"content-type")
     if content_type is None:

@@ -8,6 +8,8 @@ from bus.event import ExchangeFinished, Usage
 from config.policy import Measure
 
 _BYTES_PER_TOKEN: Final = 4  # of a request's JSON; what it really was is settled afterwards
+_MOST_INPUT: Final = 200_000
+_MOST_WITH_PICTURES: Final = 16_000
 
 
 class Pricing(Protocol):
@@ -34,8 +36,12 @@ class Estimate(Struct, frozen=True, gc=False):
 NOTHING: Final = Estimate(0, 0, 0)
 
 
-def tokens_of_bytes(size: int) -> int:
-    return size // _BYTES_PER_TOKEN
+def input_tokens(content_type: bytes | None, body: bytes) -> int:
+    """Of a call's body. Files are no text, and a picture's base64 is much longer than what it counts for."""
+    if content_type is not None and content_type.startswith(b"multipart/"):
+        return 0
+    most = _MOST_WITH_PICTURES if b";base64," in body else _MOST_INPUT
+    return min(len(body) // _BYTES_PER_TOKEN, most)
 
 
 def actual(measure: Measure, event: ExchangeFinished | None, held: int) -> int:
@@ -52,7 +58,8 @@ def actual(measure: Measure, event: ExchangeFinished | None, held: int) -> int:
     known = event.cost_microusd if measure == "cost" else _tokens(measure, event.usage)
     if known is not None:
         return known
-    return 0 if event.status >= 400 else held
+    asks_a_model = event.method == "POST" and bool(event.model)
+    return held if asks_a_model and event.status < 400 else 0
 
 
 def _tokens(measure: Measure, usage: Usage | None) -> int | None:

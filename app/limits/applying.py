@@ -67,12 +67,9 @@ class Rules:
         dimensions = {*(d for limit in policy.limits for d in limit.per), *(d for only in named for d in only)}
         self.limits_calls = bool(policy.limits)
         self.limits_models = bool(policy.models) or policy.unlisted_models == "deny"
-        self.reads_bodies = (
-            self.limits_models
-            or bool(dimensions & {"model", "end_user"})
-            or any(limit.measure not in ("requests", "parallel") for limit in policy.limits)
-        )
-        """Whether the call's body has to be read before it may go on."""
+        self.needs_names = self.limits_models or bool(dimensions & {"model", "end_user"})
+        """Whether nothing may go on before its body has said which model it asks, and for whom."""
+        self.needs_estimates = any(limit.measure not in ("requests", "parallel") for limit in policy.limits)
 
     def applied(self, call: Call) -> tuple[Applied, ...]:
         found = self._remembered.get(call)

@@ -9,11 +9,14 @@ from typing import Final
 from app.call_rules import CallRules
 from app.errors import InvalidRequest, ModelNotAllowed
 from app.exchange import Exchange, Proceed
-from app.limits.amounts import Estimate, Pricing, tokens_of_bytes
+from app.limits.amounts import NOTHING, Estimate, Pricing, input_tokens
 from app.limits.applying import Call, Rules
 from app.limits.limits import Limits
+from app.parameter_rules import check_named_once
+from bus.transcript.call import CallFacts
 
-_MAX_BYTES: Final = 32 * 1024 * 1024  # where limits or rules look into a body, it is held whole
+_MAX_BYTES: Final = 32 * 1024 * 1024  # where rules look for names in a body, it is held whole
+_NOT_READ: Final = CallFacts()
 
 
 class LimitRate:
@@ -27,11 +30,12 @@ class LimitRate:
         if not rules.limits_calls and not rules.limits_models:
             await proceed(exchange)
             return
-        call = await self._call(exchange, rules)
+        facts = await _read(exchange, rules)
+        call = self._call(exchange, facts)
         if rules.limits_models:
             _check_model(exchange, rules, call)
         exchange.held = held = await self._limits.reserve(
-            exchange.event_id, call, self._estimate(exchange, rules), exchange.provider.dialect
+            exchange.event_id, call, self._estimate(exchange, rules, facts), exchange.provider.dialect
         )
         try:
             await proceed(exchange)
@@ -39,16 +43,13 @@ class LimitRate:
             if held is not None and not self._is_recorded:
                 held.settle(None)
 
-    async def _call(self, exchange: Exchange, rules: Rules) -> Call:
-        if rules.reads_bodies:
-            await exchange.body.read_all(_MAX_BYTES)
-        facts = exchange.call_facts() if rules.reads_bodies else None
+    def _call(self, exchange: Exchange, facts: CallFacts) -> Call:
         return Call(
             project=exchange.project.row.id,
             project_name=exchange.project.row.name,
             token=exchange.token.id,
-            end_user=facts.end_user if facts else "",
-            model=facts.model if facts else "",
+            end_user=facts.end_user,
+            model=facts.model,
             provider=exchange.provider.name,
             endpoint=self._endpoint(exchange),
         )
@@ -60,11 +61,12 @@ class LimitRate:
             rules = self._endpoints[exchange.provider.name] = CallRules.of(exchange.provider)
         return rules.endpoint_of(exchange.path)
 
-    def _estimate(self, exchange: Exchange, rules: Rules) -> Estimate:
-        if not rules.reads_bodies:
-            return Estimate(0, 0, 0)
-        facts, provider = exchange.call_facts(), exchange.provider
-        inputs, outputs = tokens_of_bytes(exchange.body.size), facts.max_output_tokens
+    def _estimate(self, exchange: Exchange, rules: Rules, facts: CallFacts) -> Estimate:
+        """A call that asks no model uses no tokens."""
+        if not rules.needs_estimates or exchange.method != "POST" or not facts.model:
+            return NOTHING
+        provider, outputs = exchange.provider, facts.max_output_tokens
+        inputs = input_tokens(exchange.header(b"content-type"), exchange.body.seen)
         if outputs is None:
             outputs = rules.policy.assumed_output_tokens
         cost = self._prices.estimate_microusd(
@@ -73,9 +75,23 @@ class LimitRate:
         return Estimate(inputs, outputs, cost or 0)
 
 
+async def _read(exchange: Exchange, rules: Rules) -> CallFacts:
+    """What the call says about itself. Only where names matter is a long body held back for it."""
+    if rules.needs_names:
+        await exchange.body.read_all(_MAX_BYTES)
+    elif rules.needs_estimates and exchange.body.is_small:
+        await exchange.body.read_all(exchange.body.length or 0)
+    else:
+        return _NOT_READ
+    return exchange.call_facts()
+
+
 def _check_model(exchange: Exchange, rules: Rules, call: Call) -> None:
     """A GET makes no model work. A call that names none must not slip round a rule that names it."""
-    if exchange.method in ("GET", "HEAD", "DELETE") or rules.admits_model(call):
+    if exchange.method in ("GET", "HEAD", "DELETE"):
+        return
+    check_named_once(exchange.body.seen, "model")
+    if rules.admits_model(call):
         return
     if exchange.header(b"content-encoding") not in (None, b"identity"):
         raise InvalidRequest("The model is checked here: send the body without Content-Encoding.")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.limits.amounts import Estimate, actual
+from app.limits.amounts import Estimate, actual, input_tokens
 from app.limits.applying import Call, Rules
 from app.limits.periods import period_of
 from bus.event import ExchangeFinished, Usage
@@ -113,8 +113,19 @@ def test_what_is_charged_is_what_was_used_and_unknown_is_never_free() -> None:
     assert actual("cost", used, 1) == 70
     assert actual("requests", used, 1) == 1
     assert actual("parallel", used, 1) == 0
-    unknown = ended()
+    unknown = ended(model="gpt-4o")
     assert [actual("tokens", unknown, 55), actual("cost", unknown, 66)] == [55, 66]
+
+
+def test_what_asks_no_model_uses_no_tokens() -> None:
+    upload, listing = ended(path="/v1/files"), ended(method="GET", model="gpt-4o")
+    assert [actual(measure, event, 99) for event in (upload, listing) for measure in ("tokens", "cost")] == [0] * 4
+
+
+def test_files_and_pictures_are_not_estimated_as_text() -> None:
+    assert input_tokens(b"application/json", b"x" * 4000) == 1000
+    assert input_tokens(b"multipart/form-data; boundary=x", b"x" * 4000) == 0
+    assert input_tokens(b"application/json", b'{"url":"data:image/png;base64,' + b"A" * 4_000_000) == 16_000
 
 
 def test_what_the_upstream_refused_or_never_answered_costs_no_tokens() -> None:

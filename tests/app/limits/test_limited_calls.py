@@ -246,6 +246,35 @@ def test_models_that_are_not_allowed_are_refused_and_so_are_calls_that_name_none
     assert proxy.client().get("/v1/models").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "gpt-4o", "model": "o1-pro"}',
+        b'{"mod\\u0065l": "o1-pro", "model": "gpt-4o"}',
+        b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\ngpt-4o\r\n'
+        b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\no1-pro\r\n--x--\r\n',
+    ],
+)
+def test_a_model_that_is_named_twice_slips_round_no_rule(
+    limited_by_owner: Limited, upstream: Upstream, body: bytes
+) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start({"models": [{"allow": ["gpt-4o"]}]})
+    kind = "application/json" if body.startswith(b"{") else "multipart/form-data; boundary=x"
+    with proxy.client() as client:
+        refused = client.post(CHAT, content=body, headers={"content-type": kind})
+    assert refused.status_code == 400
+    assert "more than once" in refused.json()["error"]["message"]
+
+
+def test_long_uploads_pass_where_only_tokens_are_limited(limited_by_owner: Limited, upstream: Upstream) -> None:
+    proxy = limited_by_owner.start(limit(measure="tokens", most=1000, window="1h"))
+    with proxy.client() as client:
+        for _ in range(2):
+            assert client.post("/v1/files", content=bytes(3_000_000)).status_code == 200
+        assert int(client.get("/v1/models").headers["ratelimit-remaining"]) > 900
+
+
 def test_what_no_rule_names_may_be_denied(limited_by_owner: Limited, upstream: Upstream) -> None:
     answers(upstream)
     proxy = limited_by_owner.start(
