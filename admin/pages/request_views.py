@@ -13,6 +13,7 @@ _CUTS = {
     "upstream": "The provider ended it before its end.",
     "interrupted": "Our worker died in the middle of it.",
 }
+PRICED_BY = {"list": "the shipped list", "override": "a price of yours", "provider": "told by the provider"}
 _USAGE = (
     ("Input", "input_tokens"),
     ("Cache read", "cache_read_tokens"),
@@ -90,7 +91,7 @@ def request_view(row: RequestRow, project_names: Mapping[str, str]) -> RequestVi
 
 
 def usage_of(row: RequestRow) -> list[UsageClass]:
-    """The classes that the provider told; empty when it told none."""
+    """The classes that were counted; empty when there are none."""
     told = [UsageClass(name, getattr(row, field)) for name, field in _USAGE if getattr(row, field) is not None]
     return [usage for usage in told if usage.tokens] or told[:1]
 

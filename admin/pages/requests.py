@@ -9,7 +9,7 @@ from admin.acts.errors import NotFound
 from admin.bodies import body_view
 from admin.charts import timeline
 from admin.lists import CURSOR, PAGE_ROWS, Query, Whole, address, pager, read_choice, read_cursor
-from admin.pages.request_views import request_view, request_views, usage_of
+from admin.pages.request_views import PRICED_BY, request_view, request_views, usage_of
 from admin.visit import Visit
 from admin.windows import HOUR, REQUESTS
 from sql.errors import StoreError
@@ -107,6 +107,7 @@ async def show(visit: Visit) -> Response:
         view=request_view(row, names),
         token=token,
         usage=usage_of(row),
+        price=PRICED_BY.get(row.price_source, ""),
         segments=timeline(row.upstream_head_us, row.first_byte_us, row.last_byte_us),
         bodies=[body_view(body) for body in bodies],
     )

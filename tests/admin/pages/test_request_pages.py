@@ -208,3 +208,18 @@ async def test_a_long_log_is_counted_no_further_than_people_read(signed_in: Site
     await put(signed_in, *(request_row(number % 3000) for number in range(10_100)))
 
     assert "More than 10\u202f000 requests" in (await signed_in.get("/admin/requests")).text
+
+
+async def test_a_page_tells_who_counted_and_who_set_the_price(signed_in: Site) -> None:
+    counted = request_row(usage_source="provider", price_source="override", service_tier="flex", cost_microusd=1250)
+    estimated = request_row(usage_source="estimate", price_source="", cost_microusd=None)
+    await put(signed_in, counted)
+    await put(signed_in, estimated)
+
+    told = (await signed_in.get(f"/admin/requests/{counted.event_id}")).text
+    guessed = (await signed_in.get(f"/admin/requests/{estimated.event_id}")).text
+
+    assert "a price of yours, flex" in told
+    assert "Estimated from the text" not in told
+    assert "Estimated from the text" in guessed
+    assert "<dt>Price</dt>" not in guessed
