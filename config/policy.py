@@ -32,6 +32,8 @@ CALENDAR: Final = ("day", "week", "month")
 _NAME: Final = re.compile(r"[\w][\w .:/-]{0,63}", re.ASCII)
 _SHORTEST_MS, _LONGEST_MS = 1000, 24 * 3_600_000
 _MOST_LIMITS: Final = 200
+_LARGEST: Final = 1e9
+_SHOWN: Final = 40  # of a value that is wrong
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -117,11 +119,14 @@ def _mistakes(policy: Policy) -> Iterator[str]:
         yield f"limits: {len(policy.limits)} are too many; {_MOST_LIMITS} at most"
     for name, times in Counter(limit.name for limit in policy.limits).items():
         if times > 1:
-            yield f"limits: the name {name!r} stands there {times} times; counts are kept by name"
+            yield f"limits: the name {name[:_SHOWN]!r} stands there {times} times; counts are kept by name"
+        if name == SETTINGS_LIMIT:
+            yield f"limits: the name {name!r} is that of the limit which DISTRIBUTED_RATE_LIMIT_* sets"
     for number, limit in enumerate(policy.limits):
         for mistake in _limit_mistakes(limit):
-            yield f"limits[{number}] {limit.name!r}: {mistake}"
+            yield f"limits[{number}] {limit.name[:_SHOWN]!r}: {mistake}"
     for number, rule in enumerate(policy.models):
+        yield from (f"models[{number}]: {mistake}" for mistake in _only_mistakes(rule.only))
         if not rule.allow:
             yield f"models[{number}]: allow needs a pattern; ['*'] allows all"
         if "model" in rule.only:
@@ -131,17 +136,31 @@ def _mistakes(policy: Policy) -> Iterator[str]:
 def _limit_mistakes(limit: Limit) -> Iterator[str]:
     if not _NAME.fullmatch(limit.name):
         yield "a name is 1 to 64 letters, digits, spaces or any of . : / _ -"
-    if limit.measure != "cost" and limit.most != int(limit.most):
-        yield f"most: {limit.most} is no whole number"
-    if limit.most > 1e9:
-        yield f"most: {limit.most:g} is more than can be counted"
+    yield from _most_mistakes(limit)
+    yield from _only_mistakes(limit.only)
     if len(set(limit.per)) != len(limit.per):
         yield "per names something twice"
     yield from _window_mistakes(limit)
     try:
         ZoneInfo(limit.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield f"time_zone: {limit.time_zone!r} is not known; write it as Europe/Berlin"
+        yield f"time_zone: {limit.time_zone[:_SHOWN]!r} is not known; write it as Europe/Berlin"
+
+
+def _most_mistakes(limit: Limit) -> Iterator[str]:
+    if limit.most > _LARGEST:
+        yield f"most: {limit.most:g} is more than can be counted"
+    elif limit.measure == "cost":
+        if limit.most and not limit.units:
+            yield f"most: {limit.most:g} is less than a millionth of a dollar"
+    elif limit.most != int(limit.most):
+        yield f"most: {limit.most} is no whole number"
+
+
+def _only_mistakes(only: dict[Dimension, Globs]) -> Iterator[str]:
+    for dimension, globs in only.items():
+        if not globs:
+            yield f"only.{dimension}: an empty list names no call; leave it out, or give a pattern"
 
 
 def _window_mistakes(limit: Limit) -> Iterator[str]:
@@ -156,4 +175,4 @@ def _window_mistakes(limit: Limit) -> Iterator[str]:
     except ValueError:
         is_right = False
     if not is_right:
-        yield f"window: {limit.window!r} is none of 1s to 24h, day, week, month, lifetime"
+        yield f"window: {limit.window[:_SHOWN]!r} is none of 1s to 24h, day, week, month, lifetime"

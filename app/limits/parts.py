@@ -5,10 +5,9 @@ from typing import Any
 
 from app.limits.following import PolicyFollower
 from app.limits.limits import Limits
-from app.limits.shared import InOwner, InRedis, SharedCounts
+from app.limits.shared import InOwner, SharedCounts, Where
 from app.limits.spent import spent_by_records
 from app.metrics import Metrics
-from bus.redis_link import redis_url
 from config import paths
 from config.checks import has_redis
 from config.clock import Clock
@@ -18,13 +17,8 @@ from sql.stores import Stores
 
 class WorkerLimits:
     def __init__(self, settings: Settings, stores: Stores, metrics: Metrics, clock: Clock, *, worker: str) -> None:
-        where: InRedis | InOwner
-        if has_redis(settings):
-            where = InRedis(redis_url(settings), ca_file=settings.redis_ca_file)
-        else:
-            where = InOwner(str(paths.limits_socket(settings)))
         self._shared = SharedCounts(
-            where,
+            _where(settings),
             prefix=settings.distributed_rate_limit_prefix,
             name=worker,
             answer_s=settings.limits_timeout_ms / 1000,
@@ -54,3 +48,12 @@ class WorkerLimits:
 
     def close(self) -> None:
         self._shared.close()
+
+
+def _where(settings: Settings) -> Where:
+    if not has_redis(settings):
+        return InOwner(str(paths.limits_socket(settings)))
+    from app.limits.in_redis import InRedis
+    from bus.redis_link import redis_url
+
+    return InRedis(redis_url(settings), ca_file=settings.redis_ca_file)

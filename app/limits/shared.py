@@ -5,31 +5,25 @@ a call never waits for more than `answer_s`.
 """
 
 import asyncio
-import hashlib
 import logging
-import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
-from redis.asyncio.connection import parse_url
 
 from app.limits.counters import Actual, Answer, Ask, Line
-from app.limits.resp import CountsAway, Resp, bulk, command, number
+from app.limits.resp import CountsAway, Resp, bulk, number
 from config.logs import log
-from config.secret import Secret
 
 logger = logging.getLogger(__name__)
 
 _CONNECT_S: Final = 2.0
 _BEAT_S: Final = 0.5
 _ALIVE_MS: Final = 5000  # a worker that has not been heard for so long is not counted
-_LUA: Final = Path(__file__).with_name("lua")
 _UNSETTLED_KEPT: Final = 10_000
 _KEYS_KEPT: Final = 10_000
-_VERBS: Final = ("reserve", "settle", "extend", "alive")
+VERBS: Final = ("reserve", "settle", "extend", "alive")
 
 
 class Where(Protocol):
@@ -38,6 +32,10 @@ class Where(Protocol):
     async def connect(self, make: Callable[[], Resp]) -> Resp: ...
 
     def verb(self, name: str) -> list[bytes]: ...
+
+    def refused(self, why: str) -> None:
+        """The connection has been closed, for this reason."""
+        ...
 
 
 class InOwner(Struct, frozen=True):
@@ -51,63 +49,16 @@ class InOwner(Struct, frozen=True):
     def verb(self, name: str) -> list[bytes]:
         return [name.encode()]
 
-
-class InRedis:
-    def __init__(self, url: Secret, *, ca_file: str = "") -> None:
-        self._url, self._ca_file = url, ca_file
-        self._scripts = {name: (_LUA / f"{name}.lua").read_bytes() for name in _VERBS}
-        self._node: tuple[str, int] | None = None
-        """The node of a cluster that has our slot; None until one has told."""
-
-    def verb(self, name: str) -> list[bytes]:
-        return [b"EVALSHA", hashlib.sha1(self._scripts[name], usedforsecurity=False).hexdigest().encode()]
-
-    async def connect(self, make: Callable[[], Resp]) -> Resp:
-        told: dict[str, Any] = dict(parse_url(self._url.reveal()))
-        link = await self._dial(make, told)
-        try:
-            for words in self._greeting(told):
-                await link.ask(command(words))
-        except CountsAway as error:
-            link.close()
-            self._node = None
-            raise CountsAway(f"Redis refuses: {error}") from error
-        return link
-
-    def moved(self, why: str) -> None:
-        """A cluster says which node has our slot (MOVED slot host:port)."""
-        words = why.split()
-        if len(words) == 3 and words[0] == "MOVED":
-            host, _, port = words[2].rpartition(":")
-            self._node = host, int(port)
-        else:
-            self._node = None
-
-    async def _dial(self, make: Callable[[], Resp], told: dict[str, Any]) -> Resp:
-        loop = asyncio.get_running_loop()
-        if "path" in told:
-            return (await loop.create_unix_connection(make, told["path"]))[1]
-        host, port = self._node or (told.get("host", "localhost"), told.get("port", 6379))
-        is_tls = self._url.reveal().startswith("rediss:")
-        context = ssl.create_default_context(cafile=self._ca_file or None) if is_tls else None
-        return (await loop.create_connection(make, host, port, ssl=context))[1]
-
-    def _greeting(self, told: dict[str, Any]) -> Iterable[list[bytes]]:
-        if "password" in told:
-            user = [told["username"].encode()] if told.get("username") else []
-            yield [b"AUTH", *user, told["password"].encode()]
-        if told.get("db"):
-            yield [b"SELECT", b"%d" % told["db"]]
-        for text in self._scripts.values():
-            yield [b"SCRIPT", b"LOAD", text]
+    def refused(self, why: str) -> None:
+        """There is one owner, at one place."""
 
 
 class SharedCounts:
     """`prefix` names everything of ours at the server; its braces keep all of it in one slot of a cluster."""
 
-    def __init__(self, where: "InRedis | InOwner", *, prefix: str, name: str, answer_s: float, hold_ms: int) -> None:
+    def __init__(self, where: Where, *, prefix: str, name: str, answer_s: float, hold_ms: int) -> None:
         self._where, self._name = where, bulk(name.encode())
-        self._heads = {verb: [bulk(word) for word in where.verb(verb)] for verb in _VERBS}
+        self._heads = {verb: [bulk(word) for word in where.verb(verb)] for verb in VERBS}
         self._prefix = b"{%b}:" % prefix.encode()
         self._keys: dict[str, bytes] = {}
         """Of counts, as they go over the wire."""
@@ -161,8 +112,8 @@ class SharedCounts:
 
     async def _connect(self) -> None:
         was = self.why_away or (self._link.why_closed if self._link else "")
-        if self._link is not None and isinstance(self._where, InRedis):
-            self._where.moved(self._link.why_closed)
+        if self._link is not None:
+            self._where.refused(self._link.why_closed)
         try:
             async with asyncio.timeout(_CONNECT_S):
                 self._link = await self._where.connect(lambda: Resp(self._answer_s))

@@ -22,8 +22,9 @@ import uvloop
 from app.limits.amounts import Estimate
 from app.limits.applying import Call
 from app.limits.counters import GRANTED, Ask
+from app.limits.in_redis import InRedis
 from app.limits.limits import Limits
-from app.limits.shared import InOwner, InRedis, SharedCounts
+from app.limits.shared import InOwner, SharedCounts
 from app.metrics import Metrics
 from bus.event import ExchangeFinished, Usage
 from config.clock import SystemClock

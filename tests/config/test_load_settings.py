@@ -68,7 +68,7 @@ def test_a_name_that_is_like_none_points_to_the_list(tmp_path: Path) -> None:
 
 def test_names_of_the_go_program_and_of_the_cli_are_no_mistakes(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
-    env_file.write_text("".join(f"{name}=1\n" for name in sorted(RETIRED | FOREIGN)) + "DISTRIBUTED_RATE_LIMIT_MAX=5\n")
+    env_file.write_text("".join(f"{name}=1\n" for name in sorted(RETIRED | FOREIGN)))
 
     assert load_settings({"LLM_PROXY_ACTIVE_CACHE_TTL": "5s"}, env_file) == Settings()
 

@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from app.limits.counters import GRANTED, REFUSED, Actual, Ask
+from app.limits.in_redis import InRedis
 from app.limits.resp import CountsAway
-from app.limits.shared import InRedis, SharedCounts
+from app.limits.shared import SharedCounts
 from config.secret import Secret
 from tests.support.redis_server import RedisServer, binaries
 
