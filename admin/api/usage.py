@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
-from admin.acts.errors import Invalid
 from admin.acts.timestamps import milliseconds, rfc3339
 from admin.api import paging
 from admin.api.operation import Call, Operation, answer
@@ -20,8 +19,8 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Cursor = Annotated[
     str, Meta(pattern=r"^[0-9]{1,15}\.([0-9a-f]{2}){0,600}$", description="From x-next-cursor of the page before.")
 ]
-MOST_PERIODS = 1_500
-"""That a window may hold: 25 hours in minutes, 62 days in hours. A page costs what its window holds."""
+PERIODS_OF_A_PAGE = 1_500
+"""25 hours in minutes, 62 days in hours: a page costs what these hold, so it may be short, or empty, before the end."""
 _USUAL_PERIODS = {"minute": 60, "hour": 24, "day": 31}
 
 
@@ -58,13 +57,16 @@ class ShowUsage(paging.KeysetQuery, frozen=True, kw_only=True, forbid_unknown_fi
 
 async def show_usage(call: Call, query: ShowUsage) -> Response:
     after = _read_cursor(query.cursor)
-    since_ms, until_ms = _window(query, call.deps.clock.now_ms(), after)
+    since_ms, until_ms = _window(query, call.deps.clock.now_ms())
+    records, length_ms = call.deps.stores.records, LENGTH_MS[query.every]
+    first_ms = await rollups.first_start(records, query.every, after[0] if after else since_ms, until_ms)
+    end_ms = min(until_ms, (until_ms if first_ms is None else first_ms) + PERIODS_OF_A_PAGE * length_ms)
     rows = await rollups.usage(
-        call.deps.stores.records,
+        records,
         query.by,
         query.every,
-        since_ms=since_ms,
-        until_ms=until_ms,
+        since_ms=end_ms if first_ms is None else first_ms,
+        until_ms=end_ms,
         project_id=query.project_id,
         token_id=query.token_id,
         provider=query.provider,
@@ -74,23 +76,20 @@ async def show_usage(call: Call, query: ShowUsage) -> Response:
         limit=query.limit + 1,
     )
     page = paging.cut(rows, query.limit)
-    last = page.rows[-1] if page.has_next else None
-    cursor = f"{last.start_ms}.{last.name.encode().hex()}" if last else None
+    goes_on_at = (end_ms - 1, "") if end_ms < until_ms else None
+    if page.has_next:
+        goes_on_at = (page.rows[-1].start_ms, page.rows[-1].name)
+    cursor = f"{goes_on_at[0]}.{goes_on_at[1].encode().hex()}" if goes_on_at else None
     views = [_view(row) for row in page.rows]
     return answer(views, headers=paging.next_headers(call.url_path, call.query_string, cursor))
 
 
-def _window(query: ShowUsage, now_ms: int, after: tuple[int, str] | None) -> tuple[int, int]:
-    """Whole periods: the one that `since` lies in is the first. A next page leaves nothing out because it is later."""
+def _window(query: ShowUsage, now_ms: int) -> tuple[int, int]:
+    """Whole periods: the one that `since` lies in is the first."""
     length_ms = LENGTH_MS[query.every]
     until_ms = milliseconds(query.until) if query.until else now_ms + 1
     usual_ms = until_ms - (_USUAL_PERIODS[query.every] - 1) * length_ms - 1
-    since_ms = (milliseconds(query.since) if query.since else usual_ms) // length_ms * length_ms
-    if after and not query.since:
-        since_ms = min(since_ms, after[0])
-    if until_ms - since_ms > MOST_PERIODS * length_ms:
-        raise Invalid("since", f"more than {MOST_PERIODS} times a {query.every}; ask for less, or every=day")
-    return since_ms, until_ms
+    return (milliseconds(query.since) if query.since else usual_ms) // length_ms * length_ms, until_ms
 
 
 def _read_cursor(cursor: str | None) -> tuple[int, str] | None:
@@ -109,7 +108,7 @@ OPERATIONS = (
     Operation(
         method="GET",
         path="/manage/usage",
-        summary="Show usage and cost per minute, hour or day, oldest first",
+        summary="Show usage and cost per minute, hour or day, oldest first; a page may be short before the end",
         act=show_usage,
         query=ShowUsage,
         answer=list[UsageView],

@@ -117,6 +117,14 @@ GROUP BY start_ms, name
 ORDER BY start_ms, name
 LIMIT :limit
 
+-- name: first_start
+-- When does the first period begin that there is in a window?
+SELECT MIN(start_ms) AS start_ms
+FROM rollups
+WHERE period = :period
+  AND start_ms >= :since_ms
+  AND start_ms < :until_ms
+
 -- name: delete_oldest_minute
 -- Which minute has been kept long enough? The oldest, with all its sums.
 DELETE FROM rollups

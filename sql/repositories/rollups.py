@@ -111,6 +111,13 @@ async def usage(
     return [as_row(PeriodUsage, row) for row in await on.fetch_all(_Q.usage, {**chosen, **window, **page})]
 
 
+async def first_start(on: Connection, every: Period, since_ms: int, until_ms: int) -> int | None:
+    """When the first period of anybody's in the window begins; None: there is none."""
+    row = await on.fetch_one(_Q.first_start, {"period": every, "since_ms": since_ms, "until_ms": until_ms})
+    found: int | None = row["start_ms"] if row else None
+    return found
+
+
 async def add(on: Connection, rows: Sequence[RequestRow]) -> None:
     """To be called with rows that are new, in the transaction that keeps them."""
     kept = await _own_names(on, {name for row in rows for name in _names(row)})

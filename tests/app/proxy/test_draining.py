@@ -123,6 +123,7 @@ def test_a_client_that_left_at_the_end_of_its_stream_has_cut_nothing(proxy: Prox
     assert event_of(proxy, "left-at-the-end").cut == ""
 
 
+@pytest.mark.slow
 def test_beyond_the_cap_the_upstream_is_cancelled(own_proxy: Proxy, upstream: Upstream) -> None:
     own_proxy.environ["LLM_PROXY_DISCONNECT_DRAINS"] = "1"
     own_proxy.start()
@@ -140,6 +141,7 @@ def test_beyond_the_cap_the_upstream_is_cancelled(own_proxy: Proxy, upstream: Up
     assert event_of(own_proxy, "has-the-seat").usage is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environ", "ends_by_itself"), [({"DRAIN_S": "1"}, True), ({"DRAIN_BYTES": "10"}, False)], ids=["time", "bytes"]
 )
