@@ -31,19 +31,22 @@ def add_tokens(path: Path, count: int) -> list[str]:
     with opened(path) as main:
         (like,) = main.execute("SELECT id FROM projects ORDER BY created_at_ms LIMIT 1").fetchone()
         main.executemany(
-            "INSERT INTO projects SELECT 'p-' || ?, 'project ' || ?, is_active, recording, created_at_ms,"
-            " updated_at_ms, deactivated_at_ms FROM projects WHERE id = ?",
+            "INSERT INTO projects (id, name, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms)"
+            " SELECT 'p-' || ?, 'project ' || ?, is_active, recording, created_at_ms, updated_at_ms, deactivated_at_ms"
+            " FROM projects WHERE id = ?",
             ((n, n, like) for n in range(count)),
         )
         main.execute(
-            "INSERT INTO api_keys SELECT p.id || '/' || k.id, p.id, k.provider, k.key, k.weight, k.created_at_ms,"
+            "INSERT INTO api_keys (id, project_id, provider, key, weight, created_at_ms, updated_at_ms)"
+            " SELECT p.id || '/' || k.id, p.id, k.provider, k.key, k.weight, k.created_at_ms,"
             " k.updated_at_ms FROM projects AS p, api_keys AS k WHERE p.id <> k.project_id AND k.project_id = ?"
             " AND k.provider = 'openai'",
             (like,),
         )
         main.executemany(
-            "INSERT INTO tokens SELECT 't-' || ?, 'p-' || ?, ?, ?, is_active, expires_at_ms, max_requests, 0, 0,"
-            " created_at_ms, NULL, NULL FROM tokens WHERE project_id = ?",
+            "INSERT INTO tokens (id, project_id, token_hash, hint, is_active, expires_at_ms, max_requests,"
+            " request_count, cache_hit_count, created_at_ms) SELECT 't-' || ?, 'p-' || ?, ?, ?, is_active,"
+            " expires_at_ms, max_requests, 0, 0, created_at_ms FROM tokens WHERE project_id = ?",
             ((n, n, hash_token(token), token_hint(token), like) for n, token in enumerate(fresh)),
         )
     return fresh
@@ -73,7 +76,12 @@ def add_requests(path: Path, count: int) -> float:
 
 _ROWS: Final = """
 WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < :count)
-INSERT INTO requests
+INSERT INTO requests (event_id, request_id, accepted_at_ms, trace_id, method, path, status, code, client_ip, user_agent,
+                      project_id, token_id, organisation, session_id, conversation_id, end_user, provider, dialect,
+                      model, response_model, response_id, input_tokens, cache_read_tokens, cache_write_tokens,
+                      output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_microusd,
+                      upstream_head_us, first_byte_us, last_byte_us, overhead_us, request_bytes, response_bytes,
+                      streamed, cut, cached, attempts)
 SELECT printf('%08x-%04x-7000-8000-%012x', (:first_ms + n * :step_ms) >> 16, (:first_ms + n * :step_ms) & 65535, n),
        printf('req-%x', n * 2654435761 % 4294967296), :first_ms + n * :step_ms, '', 'POST', '/v1/chat/completions',
        CASE WHEN n % 50 = 0 THEN 429 ELSE 200 END, CASE WHEN n % 50 = 0 THEN 'quota_exceeded' ELSE '' END,
