@@ -65,7 +65,10 @@ GOLDEN = [
         "anthropic",
         "/v1/messages",
         ReplyFacts(
-            Usage(input=2095, cache_read=1800, cache_write=148, cache_write_1h=100, output=1), MESSAGE.model, MESSAGE.response_id, True
+            Usage(input=2095, cache_read=1800, cache_write=148, cache_write_1h=100, output=1),
+            MESSAGE.model,
+            MESSAGE.response_id,
+            True,
         ),
     ),
     ("gemini_generate.json", "gemini", "/v1beta/models/gemini-2.5-flash:generateContent", GENERATED),
