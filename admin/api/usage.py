@@ -19,8 +19,8 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Cursor = Annotated[
     str, Meta(pattern=r"^[0-9]{1,15}\.([0-9a-f]{2}){0,600}$", description="From x-next-cursor of the page before.")
 ]
-PERIODS_OF_A_PAGE = 1_500
-"""25 hours in minutes, 62 days in hours: a page costs what these hold, so it may be short, or empty, before the end."""
+PERIODS_OF_A_PAGE = {"minute": 1_500, "hour": 744, "day": 92}
+"""A page costs what these hold, so it may be short, or empty, before the end."""
 _USUAL_PERIODS = {"minute": 60, "hour": 24, "day": 31}
 
 
@@ -60,7 +60,7 @@ async def show_usage(call: Call, query: ShowUsage) -> Response:
     since_ms, until_ms = _window(query, call.deps.clock.now_ms())
     records, length_ms = call.deps.stores.records, LENGTH_MS[query.every]
     first_ms = await rollups.first_start(records, query.every, after[0] if after else since_ms, until_ms)
-    end_ms = min(until_ms, (until_ms if first_ms is None else first_ms) + PERIODS_OF_A_PAGE * length_ms)
+    end_ms = min(until_ms, (until_ms if first_ms is None else first_ms) + PERIODS_OF_A_PAGE[query.every] * length_ms)
     rows = await rollups.usage(
         records,
         query.by,
