@@ -19,7 +19,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Cursor = Annotated[
     str, Meta(pattern=r"^[0-9]{1,15}\.([0-9a-f]{2}){0,600}$", description="From x-next-cursor of the page before.")
 ]
-PERIODS_OF_A_PAGE = {"minute": 1_500, "hour": 744, "day": 92}
+PERIODS_OF_A_PAGE = {"minute": 1_500, "hour": 744, "day": 31}
 """A page costs what these hold, so it may be short, or empty, before the end."""
 _USUAL_PERIODS = {"minute": 60, "hour": 24, "day": 31}
 
