@@ -13,7 +13,8 @@ class CallRules(Struct, frozen=True):
     endpoints: frozenset[str]
     below: tuple[str, ...]
     """The same with a slash behind: what begins with one of them lies below an endpoint."""
-    globs: tuple[re.Pattern[str], ...]
+    globs: tuple[tuple[str, re.Pattern[str]], ...]
+    """Each as it is configured, and compiled."""
     parameters: dict[str, tuple[tuple[str, re.Pattern[str]], ...]]
     """Top-level field to (pattern as written, compiled)."""
     origins: frozenset[bytes]
@@ -29,7 +30,7 @@ class CallRules(Struct, frozen=True):
             methods=frozenset(methods),
             endpoints=frozenset(plain),
             below=tuple(e + "/" for e in plain),
-            globs=tuple(path_glob(e) for e in provider.allowed_endpoints if _is_glob(e)),
+            globs=tuple((e, path_glob(e)) for e in provider.allowed_endpoints if _is_glob(e)),
             parameters={
                 field: tuple((pattern, value_glob(pattern)) for pattern in patterns)
                 for field, patterns in provider.param_whitelist.items()
@@ -42,16 +43,18 @@ class CallRules(Struct, frozen=True):
         """Whether the path is an allowed endpoint or lies below one. `..` never is: the upstream would resolve it."""
         if is_ambiguous(path):
             return False
-        return path in self.endpoints or path.startswith(self.below) or any(glob.fullmatch(path) for glob in self.globs)
+        if path in self.endpoints or path.startswith(self.below):
+            return True
+        return any(glob.fullmatch(path) for _, glob in self.globs)
 
     def endpoint_of(self, path: str) -> str:
-        """The allowed endpoint, as it is configured, that admits a path; a glob that does is told by its pattern."""
+        """The allowed endpoint, as it is configured, that admits a path."""
         if path in self.endpoints:
             return path
         below = [prefix for prefix in self.below if path.startswith(prefix)]
         if below:
             return max(below, key=len).rstrip("/")
-        return next((glob.pattern for glob in self.globs if glob.fullmatch(path)), "")
+        return next((written for written, glob in self.globs if glob.fullmatch(path)), "")
 
 
 def is_ambiguous(path: str) -> bool:

@@ -6,6 +6,7 @@ What the provider told before the cut counts first: Anthropic's first event has 
 import asyncio
 import logging
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from msgspec import structs
 
@@ -50,7 +51,7 @@ def told_by_provider(told: ReplyFacts) -> Counted:
 
 def is_enough(told: ReplyFacts, path: str) -> bool:
     """Whether nothing is missing that could be counted."""
-    if not path.endswith(_PATHS):
+    if not unquote(path).endswith(_PATHS):
         return True
     return told.usage is not None and (told.is_complete or told.usage.completion_tokens > 1)
 

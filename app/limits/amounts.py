@@ -1,6 +1,7 @@
 """How much a call takes of a limit: estimated before it goes on, known when it has ended."""
 
 from typing import Final, Protocol
+from urllib.parse import unquote
 
 from msgspec import Struct
 
@@ -8,6 +9,8 @@ from bus.event import ExchangeFinished, Usage
 from config.policy import Measure
 
 _BYTES_PER_TOKEN: Final = 4  # of a request's JSON; what it really was is settled afterwards
+_FREE: Final = ("/count_tokens", ":countTokens", "/input_tokens", "/moderations")
+"""Ends of paths that use no model tokens and tell no usage."""
 _MOST_INPUT: Final = 200_000
 _MOST_WITH_PICTURES: Final = 16_000
 
@@ -45,20 +48,20 @@ def input_tokens(content_type: bytes | None, body: bytes) -> int:
 
 
 def actual(measure: Measure, event: ExchangeFinished | None, held: int) -> int:
-    """What is charged. A call that the upstream has not answered costs nothing; one that was answered with success and
+    """What is charged. A call that the upstream did not answer costs nothing; one that was answered with success and
     told no usage, or whose price nobody knows, costs what was held: unknown is never free."""
     if measure == "parallel":
         return 0
     if event is None:
         return held
     if event.upstream_head_us is None:
-        return 0
+        return held if event.attempts and event.cut == "client" else 0  # who hangs up early has asked all the same
     if measure == "requests":
         return 1
     known = event.cost_microusd if measure == "cost" else _tokens(measure, event.usage)
     if known is not None:
         return known
-    asks_a_model = event.method == "POST" and bool(event.model)
+    asks_a_model = event.method == "POST" and bool(event.model) and not unquote(event.path).endswith(_FREE)
     return held if asks_a_model and event.status < 400 else 0
 
 

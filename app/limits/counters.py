@@ -180,11 +180,13 @@ class Counters:
             count = self._known(actual.key, now_ms)
             if count is not None:
                 count.settle(rid, actual.amount, is_again=is_again)
+                if not count.window_ms and not count.sum and not count.holds:
+                    del self._counts[actual.key]  # clients choose names: what holds nothing takes no room
 
     def extend(self, held: Iterable[tuple[str, str]], now_ms: int, hold_ms: int) -> None:
         """Pairs of reservation and key that are still at work."""
         for rid, key in held:
-            count = self._counts.get(key)
+            count = self._known(key, now_ms)
             if count is not None and rid in count.holds:
                 amount, bucket, _ = count.holds[rid]
                 count.holds[rid] = amount, bucket, now_ms + hold_ms

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -10,7 +10,7 @@ from app.limits.limits import Limits
 from config.errors import ConfigError
 from config.limit_settings import LimitSettings
 from config.logs import log
-from config.policy import Policy, read_policy, with_settings
+from config.policy import read_policy, with_settings
 from sql.errors import StoreError
 from sql.repositories import policies
 from sql.stores import Stores
@@ -24,7 +24,6 @@ class PolicyFollower:
     def __init__(self, stores: Stores, limits: Limits, settings: LimitSettings) -> None:
         self._stores, self._limits, self._settings = stores, limits, settings
         self._version = -1
-        limits.follow(with_settings(Policy(), settings))
 
     async def follow(self) -> None:
         """Runs for the life of the worker. While the database is away, the policy stays as it was."""
@@ -39,17 +38,15 @@ class PolicyFollower:
             row = await policies.read(self._stores.main)
         except StoreError:
             return  # told where tokens are looked up
-        if row is None:
-            self._version = 0
-            return
-        self._version = row.version
-        self._obey(row.version, msgspec.json.decode(row.document))
+        self._version = row.version if row else 0
+        self._obey(self._version, row.document if row else "{}")
 
-    def _obey(self, version: int, document: Any) -> None:
-        """A document that this program cannot read (a newer one wrote it) changes nothing."""
+    def _obey(self, version: int, document: str) -> None:
+        """A document that this program cannot read (a newer one wrote it) changes nothing. A worker that has had no
+        other one refuses all calls."""
         try:
-            policy = with_settings(read_policy(document), self._settings)
-        except ConfigError as error:
+            policy = with_settings(read_policy(msgspec.json.decode(document)), self._settings)
+        except (ConfigError, msgspec.MsgspecError) as error:
             log(logger, logging.ERROR, "the policy cannot be read; the one before stays", error=str(error))
             return
         self._limits.follow(policy)

@@ -28,14 +28,17 @@ class InRedis:
 
     async def connect(self, make: Callable[[], Resp]) -> Resp:
         told: dict[str, Any] = dict(parse_url(self._url.reveal()))
-        link = await self._dial(make, told)
+        link, is_greeted = await self._dial(make, told), False
         try:
             for words in self._greeting(told):
                 await link.ask(command(words))
+            is_greeted = True
         except CountsAway as error:
-            link.close()
             self._node = None
             raise CountsAway(f"Redis refuses: {error}") from error
+        finally:
+            if not is_greeted:
+                link.close()  # also where the greeting took too long
         return link
 
     def refused(self, why: str) -> None:
@@ -43,7 +46,7 @@ class InRedis:
         words = why.split()
         if len(words) == 3 and words[0] == "MOVED":
             host, _, port = words[2].rpartition(":")
-            self._node = host, int(port)
+            self._node = host or parse_url(self._url.reveal()).get("host", "localhost"), int(port)
         else:
             self._node = None
 

@@ -35,8 +35,8 @@ class Journal:
         while at + _HEAD.size <= len(content):
             length, crc = _HEAD.unpack_from(content, at)
             payload = content[at + _HEAD.size : at + _HEAD.size + length]
-            if len(payload) < length or zlib.crc32(payload) != crc:
-                return
+            if not length or len(payload) < length or zlib.crc32(payload) != crc:
+                return  # torn, or the zeros that a loss of power leaves
             yield msgspec.msgpack.decode(payload)
             at += _HEAD.size + length
 
@@ -56,9 +56,13 @@ class Journal:
         self._file, self._bytes, self._begun_with = file, len(frame), len(frame)
 
     def note(self, happened: list[Any]) -> None:
-        """Raises OSError; then nothing of it may be answered."""
+        """Raises OSError; then nothing of it may be answered, and nothing of it is left."""
         frames = b"".join(_framed(one) for one in happened)
-        _write(self._file, frames)
+        try:
+            _write(self._file, frames)
+        except OSError:
+            os.ftruncate(self._file, self._bytes)  # what is noted later must not lie behind half a frame
+            raise
         self._bytes += len(frames)
 
     @property

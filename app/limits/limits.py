@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _DAY_MS: Final = 86_400_000
 _LEFT_KEPT: Final = 10_000
+_SEED_S: Final = 2.0
 
 Spent = Callable[[Applied, Call, Period], Awaitable[int | None]]
 """What was used in a period by what the records tell; None where they cannot."""
@@ -46,7 +47,7 @@ class Taking(Struct, frozen=True, gc=False):
 class Reservation:
     """What a call holds, until it is settled."""
 
-    __slots__ = ("_limits", "headers", "is_shared", "rid", "since_ms", "takings")
+    __slots__ = ("_limits", "headers", "is_shared", "rid", "since_ns", "takings")
 
     def __init__(
         self, limits: "Limits", rid: str, takings: Sequence[Taking], headers: Headers, *, is_shared: bool
@@ -54,7 +55,7 @@ class Reservation:
         self._limits, self.rid, self.takings, self.is_shared = limits, rid, takings, is_shared
         self.headers = headers
         """For the reply."""
-        self.since_ms = limits.now_ms()
+        self.since_ns = limits.monotonic_ns()
 
     def settle(self, event: ExchangeFinished | None) -> None:
         """To what the exchange really used; without an event, to what is held."""
@@ -82,17 +83,29 @@ class Limits:
         self._held: dict[str, Reservation] = {}
         self._left: dict[str, int] = {}
         """What was left of the totals when last asked: what there is to share while nobody can be asked."""
-        self.rules = Rules(Policy())
+        self._seeds: dict[str, asyncio.Future[int]] = {}
+        """Sums that are being read just now."""
+        self._rules: Rules | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """Raises StoreAway until the policy has been read: without it everything would pass."""
+        if self._rules is None:
+            raise StoreAway("The policy cannot be read yet; try again soon.")
+        return self._rules
 
     def now_ms(self) -> int:
         return self._clock.now_ms()
 
+    def monotonic_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
     @property
     def is_away(self) -> bool:
-        return self.rules.limits_calls and self._shared.is_away
+        return self._rules is not None and self._rules.limits_calls and self._shared.is_away
 
     def follow(self, policy: Policy) -> None:
-        self.rules = Rules(policy, secret=self._secret)
+        self._rules = Rules(policy, secret=self._secret)
 
     async def reserve(self, rid: str, call: Call, estimate: Estimate, dialect: Dialect) -> Reservation | None:
         """None where no limit applies. Raises RateLimitExceeded, BudgetExceeded, QuotaExceeded, StoreAway."""
@@ -113,20 +126,24 @@ class Limits:
         self._held.pop(held.rid, None)
         if held.is_shared:
             self._shared.settle(held.rid, actuals)
-        else:
-            self._local.settle(held.rid, actuals, self.now_ms())
+            return
+        self._local.settle(held.rid, actuals, self.now_ms())
+        totals = {taking.ask.key for taking in held.takings if taking.period}
+        told = [actual for actual in actuals if actual.amount and actual.key in totals]
+        if told:  # a budget's period must not begin anew when it is counted together again
+            self._shared.settle(held.rid, told)
 
     async def keep_up(self) -> None:
         """Runs for the life of the worker: what is still at work stays held."""
         while True:
             await asyncio.sleep(self._hold_ms / 3000)
-            self._extend()
+            await self._extend()
 
-    def _extend(self) -> None:
-        now_ms = self.now_ms()
-        old = [held for held in self._held.values() if held.since_ms <= now_ms - self._hold_ms // 4]
+    async def _extend(self) -> None:
+        now_ms, old_ns = self.now_ms(), self._clock.monotonic_ns() - self._hold_ms * 250_000
+        old = [held for held in self._held.values() if held.since_ns <= old_ns]
         pairs = [(held.rid, taking.ask.key) for held in old if held.is_shared for taking in held.takings]
-        self._shared.extend(pairs)
+        await self._shared.extend(pairs)
         local = [(held.rid, taking.ask.key) for held in old if not held.is_shared for taking in held.takings]
         self._local.extend(local, now_ms, self._hold_ms)
         self._local.forget_old(now_ms)
@@ -138,6 +155,8 @@ class Limits:
                 if line.is_over:
                     takings[at] = await self._seeded(call, takings[at])
             answer = await self._shared.reserve(rid, _asks(takings))
+            if answer.status == SEED_WANTED:
+                raise CountsAway("a count is lost again and again")
         for taking, line in zip(takings, answer.lines, strict=True):
             if taking.period is not None:
                 if len(self._left) >= _LEFT_KEPT:
@@ -146,10 +165,25 @@ class Limits:
         return answer
 
     async def _seeded(self, call: Call, taking: Taking) -> Taking:
-        period, used = taking.period, None
-        if self._spent is not None and period is not None:
-            used = await self._spent(taking.applied, call, period)
-        return replace(taking, ask=replace(taking.ask, seed=used or 0))
+        """Calls that come together ask the records once."""
+        key, period = taking.ask.key, taking.period
+        reading = self._seeds.get(key)
+        if reading is None and self._spent is not None and period is not None:
+            reading = self._seeds[key] = asyncio.get_running_loop().create_future()
+            reading.add_done_callback(lambda _: self._seeds.pop(key, None))
+            await self._read_seed(reading, self._spent(taking.applied, call, period))
+        used = await asyncio.shield(reading) if reading else 0
+        return replace(taking, ask=replace(taking.ask, seed=used))
+
+    async def _read_seed(self, reading: "asyncio.Future[int]", spent: Awaitable[int | None]) -> None:
+        try:
+            async with asyncio.timeout(_SEED_S):
+                reading.set_result(await spent or 0)
+        except BaseException as error:
+            reading.set_exception(CountsAway(f"what was used cannot be read: {type(error).__name__}"))
+            reading.exception()  # it may be nobody who waits
+            if not isinstance(error, CountsAway | TimeoutError):
+                raise
 
     def _taking(self, applied: Applied, estimate: Estimate, now_ms: int) -> Taking:
         limit, period = applied.limit, applied.period(now_ms)

@@ -23,6 +23,7 @@ class WorkerLimits:
             name=worker,
             answer_s=settings.limits_timeout_ms / 1000,
             hold_ms=settings.limits_hold_ms,
+            least_workers=settings.workers,
         )
         secret = settings.distributed_rate_limit_key_secret
         self.limits = Limits(

@@ -26,6 +26,8 @@ class Resp(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         """Commands without an answer, and when each was sent."""
+        self._unsent: list[bytes] = []
+        """Of this round of the loop; they go out with one write."""
         self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self.why_closed = ""
@@ -42,7 +44,9 @@ class Resp(asyncio.Protocol):
             return answer
         now = self._loop.time()
         self._waiting.append((answer, now))
-        self._transport.write(command)
+        self._unsent.append(command)
+        if len(self._unsent) == 1:
+            self._loop.call_soon(self._send)
         if self._watch is None:
             self._watch = self._loop.call_at(now + self._answer_s, self._look)
         return answer
@@ -79,6 +83,11 @@ class Resp(asyncio.Protocol):
                     answer.set_result(said)
         except hiredis.ProtocolError as error:
             self.close(f"this is no Redis: {error}")
+
+    def _send(self) -> None:
+        commands, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(commands))
 
     def _look(self) -> None:
         self._watch = None

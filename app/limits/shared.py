@@ -23,6 +23,7 @@ _BEAT_S: Final = 0.5
 _ALIVE_MS: Final = 5000  # a worker that has not been heard for so long is not counted
 _UNSETTLED_KEPT: Final = 10_000
 _KEYS_KEPT: Final = 10_000
+_AT_ONCE: Final = 200
 VERBS: Final = ("reserve", "settle", "extend", "alive")
 
 
@@ -56,7 +57,10 @@ class InOwner(Struct, frozen=True):
 class SharedCounts:
     """`prefix` names everything of ours at the server; its braces keep all of it in one slot of a cluster."""
 
-    def __init__(self, where: Where, *, prefix: str, name: str, answer_s: float, hold_ms: int) -> None:
+    def __init__(
+        self, where: Where, *, prefix: str, name: str, answer_s: float, hold_ms: int, least_workers: int = 1
+    ) -> None:
+        """`least_workers`: so many share a limit at least, whatever a server that has just begun knows of them."""
         self._where, self._name = where, bulk(name.encode())
         self._heads = {verb: [bulk(word) for word in where.verb(verb)] for verb in VERBS}
         self._prefix = b"{%b}:" % prefix.encode()
@@ -66,7 +70,7 @@ class SharedCounts:
         self._link: Resp | None = None
         self._unsettled: dict[str, tuple[list[Actual], bool]] = {}
         """Settlements that may not have arrived, and whether they were sent; they are sent again."""
-        self.workers = 1
+        self._least_workers = self.workers = least_workers
         """How many were alive when last heard."""
         self.why_away = "not connected yet"
 
@@ -90,21 +94,26 @@ class SharedCounts:
         if is_sent:
             self._send_settlement(rid, actuals, is_again=False)
 
-    def extend(self, held: Sequence[tuple[str, str]]) -> None:
-        """Pairs of reservation and key that are still at work."""
-        if held and not self.is_away:
-            words = [number(0), number(self._hold_ms), *(bulk(rid.encode()) for rid, _ in held)]
-            self._ask("extend", [key for _, key in held], words).add_done_callback(_ignore)
+    async def extend(self, held: Sequence[tuple[str, str]]) -> None:
+        """Pairs of reservation and key that are still at work; some at a time, since others wait behind them."""
+        with suppress(CountsAway):
+            for part in (held[at : at + _AT_ONCE] for at in range(0, len(held), _AT_ONCE)):
+                words = [number(0), number(self._hold_ms), *(bulk(rid.encode()) for rid, _ in part)]
+                await self._ask("extend", [key for _, key in part], words)
 
     async def keep_up(self) -> None:
         """Runs for the life of the worker."""
         while True:
             if self.is_away:
                 await self._connect()
-            with suppress(CountsAway):
-                alive: int = await self._ask("alive", ["workers"], [number(0), self._name, number(_ALIVE_MS)])
-                self.workers = max(1, alive)
+            else:
+                with suppress(CountsAway):
+                    await self._beat()
             await asyncio.sleep(_BEAT_S)
+
+    async def _beat(self) -> None:
+        alive: int = await self._ask("alive", ["workers"], [number(0), self._name, number(_ALIVE_MS)])
+        self.workers = max(self._least_workers, alive)
 
     def close(self) -> None:
         if self._link is not None:
@@ -117,16 +126,24 @@ class SharedCounts:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 self._link = await self._where.connect(lambda: Resp(self._answer_s))
+                await self._beat()  # one that takes no writes is away
         except (CountsAway, OSError, TimeoutError) as error:
+            self.close()
             self.why_away = str(error) or "it cannot be reached"
             if was != self.why_away:
                 log(logger, logging.WARNING, "shared limits are away; each worker keeps its share", error=self.why_away)
             return
         log(logger, logging.INFO, "shared limits are counted", after=was)
         self.why_away = ""
-        for rid, (actuals, was_sent) in list(self._unsettled.items()):
-            self._unsettled[rid] = actuals, True
-            self._send_settlement(rid, actuals, is_again=was_sent)
+        await self._settle_what_is_left()
+
+    async def _settle_what_is_left(self) -> None:
+        left = list(self._unsettled.items())
+        for at in range(0, len(left), _AT_ONCE):
+            for rid, (actuals, was_sent) in left[at : at + _AT_ONCE]:
+                self._unsettled[rid] = actuals, True
+                self._send_settlement(rid, actuals, is_again=was_sent)
+            await asyncio.sleep(0.01)  # others' calls go between
 
     def _send_settlement(self, rid: str, actuals: list[Actual], *, is_again: bool) -> None:
         words = [bulk(rid.encode()), number(is_again), *(number(actual.amount) for actual in actuals)]
@@ -158,8 +175,3 @@ class SharedCounts:
                 self._keys.clear()
             self._keys[name] = found
         return found
-
-
-def _ignore(answer: "asyncio.Future[Any]") -> None:
-    if not answer.cancelled():
-        answer.exception()

@@ -3,6 +3,9 @@
 It lags behind by the events that are still on their way to the records.
 """
 
+import itertools
+import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from app.limits.applying import Applied, Call
@@ -19,6 +22,7 @@ from sql.stores import Stores
 _COLUMNS: Final = {"project": "project_id", "token": "token_id"}
 _GLOB: Final = frozenset("*?[")
 _MINUTE_MS: Final = 60_000
+_MOST_SUMS: Final = 20
 
 
 def spent_by_records(stores: Stores, clock: Clock) -> Spent:
@@ -26,9 +30,10 @@ def spent_by_records(stores: Stores, clock: Clock) -> Spent:
         chosen = _chosen(applied.limit, call)
         if chosen is None:
             return None
+        since_ms, until_ms, total = period.begins_ms, clock.now_ms() + _MINUTE_MS, Totals()
         try:
-            until_ms = clock.now_ms() + _MINUTE_MS
-            total = await rollups.spent(stores.records, since_ms=period.begins_ms, until_ms=until_ms, **chosen)
+            for names in chosen:
+                total += await rollups.spent(stores.records, since_ms=since_ms, until_ms=until_ms, **names)
         except StoreError as error:
             raise CountsAway(f"the records cannot say what was used: {error}") from error
         return _measured(applied.limit, total)
@@ -36,14 +41,30 @@ def spent_by_records(stores: Stores, clock: Clock) -> Spent:
     return spent
 
 
-def _chosen(limit: Limit, call: Call) -> dict[str, Any] | None:
-    """None where the records' sums do not tell apart what the limit does."""
-    if "endpoint" in limit.per or "endpoint" in limit.only:
+def _chosen(limit: Limit, call: Call) -> list[dict[str, Any]] | None:
+    """What to sum up; None where the records' sums do not tell apart what the limit does."""
+    if "endpoint" in limit.per or "endpoint" in limit.only or _has_patterns(limit):
         return None
-    for globs in limit.only.values():
-        if len(globs) != 1 or _GLOB & set(globs[0]):
-            return None
-    return {_COLUMNS.get(name, name): getattr(call, name) for name in {*limit.per, *limit.only}}
+    apart = {name: [getattr(call, name)] for name in limit.per}
+    if "token" in apart:
+        apart["project"] = [call.project]  # the token's own, by which sums are found
+    together = {name: _values(name, globs, call) for name, globs in limit.only.items() if name not in apart}
+    dimensions = {**apart, **together}
+    if math.prod(len(values) for values in dimensions.values()) > _MOST_SUMS:
+        return None
+    names = [_COLUMNS.get(name, name) for name in dimensions]
+    return [dict(zip(names, values, strict=True)) for values in itertools.product(*dimensions.values())]
+
+
+def _has_patterns(limit: Limit) -> bool:
+    return any(_GLOB & set(glob) for globs in limit.only.values() for glob in globs)
+
+
+def _values(name: str, globs: Sequence[str], call: Call) -> list[str]:
+    """A project that is named by its name has the id of the call's."""
+    if name != "project":
+        return list(globs)
+    return [call.project if glob == call.project_name else glob for glob in globs]
 
 
 def _measured(limit: Limit, total: Totals) -> int:
@@ -56,7 +77,7 @@ def _measured(limit: Limit, total: Totals) -> int:
     )
     outputs = total.output_tokens + total.reasoning_tokens + total.audio_output_tokens
     by_measure = {
-        "requests": total.requests,
+        "requests": total.requests - total.errors,  # what was refused cost none
         "cost": total.cost_microusd or 0,
         "input_tokens": inputs,
         "output_tokens": outputs,

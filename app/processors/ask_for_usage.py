@@ -3,6 +3,8 @@
 It stands outside Record, which reads the usage before it is taken out.
 """
 
+from urllib.parse import unquote
+
 from app.asked_usage import WithoutUsage
 from app.exchange import Exchange, Headers, Proceed
 from app.reply import Reply
@@ -36,7 +38,7 @@ class AskForUsage:
 
 def _is_chat(exchange: Exchange) -> bool:
     is_readable = exchange.header(b"content-encoding") is None
-    return exchange.method == "POST" and is_readable and exchange.path.endswith("/chat/completions")
+    return exchange.method == "POST" and is_readable and unquote(exchange.path).endswith("/chat/completions")
 
 
 class _ReplyWithoutUsage:

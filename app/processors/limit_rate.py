@@ -6,13 +6,15 @@ moment: before the client has its last byte.
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from app.call_rules import CallRules
-from app.errors import InvalidRequest, ModelNotAllowed
+from app.errors import ModelNotAllowed
 from app.exchange import Exchange, Proceed
 from app.limits.amounts import NOTHING, Estimate, Pricing, input_tokens
 from app.limits.applying import Call, Rules
 from app.limits.limits import Limits
-from app.parameter_rules import check_named_once
+from app.model_names import checked_models, is_form
 from bus.transcript.call import CallFacts
 
 _MAX_BYTES: Final = 32 * 1024 * 1024  # where rules look for names in a body, it is held whole
@@ -49,7 +51,7 @@ class LimitRate:
             project_name=exchange.project.row.name,
             token=exchange.token.id,
             end_user=facts.end_user,
-            model=facts.model,
+            model=facts.model.removeprefix("models/"),
             provider=exchange.provider.name,
             endpoint=self._endpoint(exchange),
         )
@@ -62,13 +64,12 @@ class LimitRate:
         return rules.endpoint_of(exchange.path)
 
     def _estimate(self, exchange: Exchange, rules: Rules, facts: CallFacts) -> Estimate:
-        """A call that asks no model uses no tokens."""
-        if not rules.needs_estimates or exchange.method != "POST" or not facts.model:
+        """What was not read is no call of a model: a form with files in it."""
+        if not rules.needs_estimates or exchange.method != "POST" or facts is _NOT_READ:
             return NOTHING
         provider, outputs = exchange.provider, facts.max_output_tokens
         inputs = input_tokens(exchange.header(b"content-type"), exchange.body.seen)
-        if outputs is None:
-            outputs = rules.policy.assumed_output_tokens
+        outputs = (rules.policy.assumed_output_tokens if outputs is None else outputs) * facts.choices
         cost = self._prices.estimate_microusd(
             provider.name, provider.dialect, facts.model, inputs, outputs, exchange.accepted_at_ms
         )
@@ -76,13 +77,10 @@ class LimitRate:
 
 
 async def _read(exchange: Exchange, rules: Rules) -> CallFacts:
-    """What the call says about itself. Only where names matter is a long body held back for it."""
-    if rules.needs_names:
-        await exchange.body.read_all(_MAX_BYTES)
-    elif rules.needs_estimates and exchange.body.is_small:
-        await exchange.body.read_all(exchange.body.length or 0)
-    else:
+    """What the call says about itself. Forms, which may be long, are held back only where names matter."""
+    if not rules.needs_names and (not rules.needs_estimates or is_form(exchange)):
         return _NOT_READ
+    await exchange.body.read_all(_MAX_BYTES)
     return exchange.call_facts()
 
 
@@ -90,10 +88,7 @@ def _check_model(exchange: Exchange, rules: Rules, call: Call) -> None:
     """A GET makes no model work. A call that names none must not slip round a rule that names it."""
     if exchange.method in ("GET", "HEAD", "DELETE"):
         return
-    check_named_once(exchange.body.seen, "model")
-    if rules.admits_model(call):
-        return
-    if exchange.header(b"content-encoding") not in (None, b"identity"):
-        raise InvalidRequest("The model is checked here: send the body without Content-Encoding.")
-    named = f"The model '{call.model[:100]}' is" if call.model else "Calls that name no model are"
-    raise ModelNotAllowed(f"{named} not allowed for this project; ask its admin.")
+    for model in (call.model, *checked_models(exchange)):
+        if not rules.admits_model(replace(call, model=model)):
+            named = f"The model '{model[:100]}' is" if model else "Calls that name no model are"
+            raise ModelNotAllowed(f"{named} not allowed for this project; ask its admin.")

@@ -13,6 +13,7 @@ from bus.transcript.found import name_of
 from bus.transcript.kept import shorten
 from bus.transcript.usage import MAX_COUNT
 
+_MOST_CHOICES: Final = 128
 _MAX_DECODED_BYTES: Final = 4 * 1024 * 1024
 _TEXTS: Final = ("model", "user", "safety_identifier", "previous_response_id", "session_id")
 
@@ -26,7 +27,9 @@ class CallFacts(Struct, frozen=True):
     conversation_id: str = ""
     session_id: str = ""
     max_output_tokens: int | None = None
-    """The longest answer that the call allows, of all its choices together; None where it does not say."""
+    """The longest answer that the call allows; None where it does not say."""
+    choices: int = 1
+    """Answers that it asks for at once."""
 
 
 class _Call(Struct):
@@ -45,6 +48,7 @@ class _Call(Struct):
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
     generation: Any = field(name="generationConfig", default=None)
+    generation_config: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Call)
@@ -62,15 +66,18 @@ def read_call(dialect: str, path: str, content_type: str, body: bytes) -> CallFa
         conversation_id=_conversation(call) or told.conversation_id,
         session_id=name_of(call.session_id) or name_of(metadata.get("session_id")),
         max_output_tokens=_longest_answer(call),
+        choices=min(call.n, _MOST_CHOICES) if type(call.n) is int and call.n > 0 else 1,
     )
 
 
 def _longest_answer(call: _Call) -> int | None:
-    generation = call.generation if isinstance(call.generation, dict) else {}
-    told = (call.max_completion_tokens, call.max_tokens, call.max_output_tokens, generation.get("maxOutputTokens"))
-    longest = next((most for most in told if type(most) is int and most >= 0), None)
-    choices = call.n if type(call.n) is int and call.n > 0 else 1
-    return None if longest is None else min(longest * choices, MAX_COUNT)
+    """The longest of all that is told: which one counts is the provider's to say."""
+    told = [call.max_completion_tokens, call.max_tokens, call.max_output_tokens]
+    for generation in (call.generation, call.generation_config):
+        if isinstance(generation, dict):
+            told += [generation.get("maxOutputTokens"), generation.get("max_output_tokens")]
+    longest = max((most for most in told if type(most) is int and most >= 0), default=None)
+    return None if longest is None else min(longest, MAX_COUNT)
 
 
 def _decode(content_type: str, body: bytes) -> _Call:

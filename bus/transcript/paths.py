@@ -35,6 +35,8 @@ class PathFacts(Struct, frozen=True):
 
 @lru_cache(maxsize=1024)  # most calls go to a handful of paths
 def told_by(dialect: str, path: str) -> PathFacts:
+    """Percent-encoded or not: the provider decodes it, too."""
+    path = unquote(path)
     return PathFacts(
         shape=shape_of(dialect, path),
         model=name_of(model_in(path)),

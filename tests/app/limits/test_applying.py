@@ -122,6 +122,23 @@ def test_what_asks_no_model_uses_no_tokens() -> None:
     assert [actual(measure, event, 99) for event in (upload, listing) for measure in ("tokens", "cost")] == [0] * 4
 
 
+def test_who_hangs_up_before_the_head_has_asked_all_the_same() -> None:
+    early = ended(status=499, cut="client", attempts=1, upstream_head_us=None)
+    assert [actual(measure, early, 7) for measure in ("requests", "tokens", "cost", "parallel")] == [7, 7, 7, 0]
+    before_anything = ended(status=499, cut="client", attempts=0, upstream_head_us=None)
+    assert actual("requests", before_anything, 1) == 0
+
+
+def test_counting_tokens_is_free() -> None:
+    for path in (
+        "/v1/messages/count_tokens",
+        "/v1beta/models/g:countTokens",
+        "/v1/moderations",
+        "/v1/responses/input_token%73",
+    ):
+        assert actual("tokens", ended(path=path, model="m"), 600) == 0
+
+
 def test_files_and_pictures_are_not_estimated_as_text() -> None:
     assert input_tokens(b"application/json", b"x" * 4000) == 1000
     assert input_tokens(b"multipart/form-data; boundary=x", b"x" * 4000) == 0

@@ -11,7 +11,7 @@ import pytest
 
 from sql.repositories import requests
 from tests.support import rows
-from tests.support.limits import Limited
+from tests.support.limits import Counting, Limited
 from tests.support.proxy import Proxy, now_ms
 from tests.support.redis_server import RedisServer
 from tests.support.upstream import Received, Upstream, Wire, sse
@@ -267,11 +267,50 @@ def test_a_model_that_is_named_twice_slips_round_no_rule(
     assert "more than once" in refused.json()["error"]["message"]
 
 
+def test_a_call_in_chunks_is_estimated_like_any_other(limited_by_owner: Limited, upstream: Upstream) -> None:
+    answers(upstream)
+    proxy = limited_by_owner.start(limit(measure="tokens", most=1000, window="1h"))
+    with proxy.client() as client:
+        body = json.dumps(chat()).encode()
+        passed = client.post(CHAT, content=iter([body]), headers={"content-type": "application/json"})
+    assert int(passed.headers["ratelimit-remaining"]) == 1000 - 100 - len(body) // 4
+
+
+def test_what_was_spent_in_an_outage_is_told_when_it_is_over(limited: Limited, upstream: Upstream) -> None:
+    answers(upstream, {"prompt_tokens": 400_000, "completion_tokens": 0, "total_tokens": 400_000})  # one dollar
+    proxy = limited.start(limit(measure="cost", most=5, window="month"), LLM_PROXY_LIMITS_TIMEOUT_MS="300")
+    assert call(proxy).status_code == 200
+    limited.counting.freeze(is_frozen=True)
+    assert [call(proxy).status_code for _ in range(3)] == [200, 200, 200]
+    limited.counting.freeze(is_frozen=False)
+    eventually(lambda: "x-llm-proxy-limits" not in call(proxy).headers)
+    eventually(lambda: call(proxy).status_code == 429)
+    assert len(upstream.received) <= 6
+
+
+def test_a_worker_that_has_not_read_its_policy_serves_nothing(own_proxy: Proxy, upstream: Upstream) -> None:
+    limited = Limited(own_proxy, Counting(own_proxy, None))
+    own_proxy.prepare()
+    limited.write({"limits": "from the future"})
+    own_proxy.start()
+    refused = call(own_proxy)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+
+
+def test_models_in_the_path_are_seen_however_they_are_written(limited_by_owner: Limited, upstream: Upstream) -> None:
+    proxy = limited_by_owner.start({"models": [{"allow": ["allowed"]}]})
+    for path in ("/v1beta/models/other%3AgenerateContent", "/v1beta/model%73/other:generateConten%74"):
+        refused = httpx.post(
+            f"{proxy.url}/gemini{path}", json={"model": "allowed"}, headers={"x-goog-api-key": proxy.token}, timeout=60
+        )
+        assert refused.status_code == 403, path
+
+
 def test_long_uploads_pass_where_only_tokens_are_limited(limited_by_owner: Limited, upstream: Upstream) -> None:
     proxy = limited_by_owner.start(limit(measure="tokens", most=1000, window="1h"))
     with proxy.client() as client:
         for _ in range(2):
-            assert client.post("/v1/files", content=bytes(3_000_000)).status_code == 200
+            assert client.post("/v1/files", files={"file": bytes(3_000_000)}).status_code == 200
         assert int(client.get("/v1/models").headers["ratelimit-remaining"]) > 900
 
 

@@ -1,5 +1,6 @@
 """The owner of the counts: what it has answered, it still knows after any death; what came half, it never answered."""
 
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,46 @@ def test_a_journal_that_has_become_long_is_begun_anew_and_says_the_same(tmp_path
     owner._begin_journal()
     assert before < path.stat().st_size < long / 10
     assert state_of(Owner(Journal(path), Clock())) == state_of(owner)
+
+
+def test_a_disk_that_is_full_for_a_moment_loses_nothing_that_is_noted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "counts"
+    owner = Owner(Journal(path), Clock())
+    owner.answer([reserve("a", "cost", 5, window_ms=0)])
+    write = os.write
+
+    def half_a_write(file: int, content: memoryview) -> int:
+        write(file, content[:7])
+        raise OSError(28, "no room")
+
+    monkeypatch.setattr(os, "write", half_a_write)
+    with pytest.raises(OSError, match="no room"):
+        owner.answer([reserve("b", "cost", 6, window_ms=0)])
+    monkeypatch.undo()
+    owner.answer([reserve("c", "cost", 7, window_ms=0)])
+    answer = Owner(Journal(path), Clock()).answer([reserve("d", "cost", 1, window_ms=0)])
+    assert answer[0][1][0] == 50 - 5 - 7 - 1
+
+
+def test_zeros_behind_the_journal_are_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "counts"
+    owner = Owner(Journal(path), Clock())
+    owner.answer([reserve("a", "requests")])
+    path.write_bytes(path.read_bytes() + bytes(4096))
+    assert state_of(Owner(Journal(path), Clock())) == state_of(owner)
+
+
+def test_time_goes_on_where_the_clock_was_ahead_once(tmp_path: Path) -> None:
+    clock, monotonic = Clock(), Clock()
+    owner = Owner(Journal(tmp_path / "counts"), clock, monotonic)
+    clock.now_ms += 86_400_000
+    owner.answer([reserve("a", "requests", 1, 1)])
+    clock.now_ms -= 86_400_000
+    assert owner.answer([reserve("b", "requests", 1, 1)])[0][0] == 1
+    monotonic.now_ms += 61_000
+    assert owner.answer([reserve("b", "requests", 1, 1)])[0][0] == 0
 
 
 def test_a_clock_that_steps_back_over_a_restart_opens_no_window(tmp_path: Path) -> None:
