@@ -8,8 +8,8 @@ from sql.rows import RequestRow
 
 EVER_MS: Final = 9_000_000_000_000
 _CLASSES: Final = (
-    "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens",
-    "audio_input_tokens", "audio_output_tokens",
+    "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
+    "reasoning_tokens", "audio_input_tokens", "audio_output_tokens",
 )  # fmt: skip
 
 

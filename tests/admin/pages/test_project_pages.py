@@ -94,7 +94,8 @@ async def test_a_wrong_field_is_bound_to_its_message(signed_in: Site) -> None:
 async def test_the_name_and_the_recording_can_be_changed(signed_in: Site) -> None:
     row = await project(signed_in.stores)
 
-    await signed_in.post(f"/admin/projects/{row.id}/edit", {"name": "Renamed", "recording": "off", "on_disconnect": "drain"})
+    changes = {"name": "Renamed", "recording": "off", "on_disconnect": "drain"}
+    await signed_in.post(f"/admin/projects/{row.id}/edit", changes)
 
     changed = await projects.get(signed_in.stores.main, row.id)
     assert changed
