@@ -32,8 +32,9 @@ class Estimate(Struct, frozen=True, gc=False):
             return 1
         if measure == "cost":
             return self.cost_microusd
-        by_measure = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
-        return by_measure.get(measure, self.input_tokens + self.output_tokens)
+        if measure == "tokens":
+            return self.input_tokens + self.output_tokens
+        return self.input_tokens if measure == "input_tokens" else self.output_tokens
 
 
 NOTHING: Final = Estimate(0, 0, 0)

@@ -11,14 +11,19 @@ from typing import Final
 
 from msgspec import Struct
 
-from config.policy import Limit
+from config.policy import Limit, Measure
 from config.provider import Dialect
 
 Headers = list[tuple[bytes, bytes]]
-_KINDS: Final = (
-    (b"requests", ("requests", "parallel")),
-    (b"tokens", ("tokens", "input_tokens", "output_tokens")),
-)
+_KINDS: Final[dict[Measure, tuple[int, ...]]] = {
+    "requests": (0, 1),
+    "parallel": (0, 1),
+    "tokens": (0, 2),
+    "input_tokens": (0, 2),
+    "output_tokens": (0, 2),
+    "cost": (0,),
+}
+"""Places in what `_nearest` gives."""
 
 
 class Standing(Struct, frozen=True, gc=False):
@@ -33,23 +38,27 @@ class Standing(Struct, frozen=True, gc=False):
 
 
 def limit_headers(standings: Sequence[Standing], dialect: Dialect, now_ms: int) -> Headers:
-    if not standings:
+    nearest, of_requests, of_tokens = _nearest(standings)
+    if nearest is None:
         return []
-    headers = _standard(_nearest(standings))
-    for kind, measures in _KINDS:
-        of_kind = [standing for standing in standings if standing.limit.measure in measures]
-        if of_kind:
-            headers += _provider_s(kind, _nearest(of_kind), dialect, now_ms)
+    headers = _standard(nearest)
+    if of_requests is not None:
+        headers += _provider_s(b"requests", of_requests, dialect, now_ms)
+    if of_tokens is not None:
+        headers += _provider_s(b"tokens", of_tokens, dialect, now_ms)
     return headers
 
 
-def _nearest(standings: Sequence[Standing]) -> Standing:
-    """To its end."""
-    return standings[0] if len(standings) == 1 else min(standings, key=_share_left)
-
-
-def _share_left(standing: Standing) -> float:
-    return standing.remaining / standing.most if standing.most else 0.0
+def _nearest(standings: Sequence[Standing]) -> tuple[Standing | None, Standing | None, Standing | None]:
+    """To its end: of all, of those of requests, of those of tokens."""
+    found: list[Standing | None] = [None, None, None]
+    least = [2.0, 2.0, 2.0]
+    for standing in standings:
+        share_left = standing.remaining / standing.most if standing.most else 0.0
+        for kind in _KINDS[standing.limit.measure]:
+            if share_left < least[kind]:
+                least[kind], found[kind] = share_left, standing
+    return found[0], found[1], found[2]
 
 
 def _standard(standing: Standing) -> Headers:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ _ALIVE_MS: Final = 5000  # a worker that has not been heard for so long is not c
 _UNSETTLED_KEPT: Final = 10_000
 _KEYS_KEPT: Final = 10_000
 _AT_ONCE: Final = 200
+_NUMBERS: Final = 6  # that tell of an ask
 VERBS: Final = ("reserve", "settle", "extend", "alive")
 
 
@@ -54,6 +56,11 @@ class InOwner(Struct, frozen=True):
         """There is one owner, at one place."""
 
 
+@lru_cache(maxsize=8192)  # a limit asks for the same again and again
+def _numbers(*told: int) -> bytes:
+    return b"".join(map(number, told))
+
+
 class SharedCounts:
     """`prefix` names everything of ours at the server; its braces keep all of it in one slot of a cluster."""
 
@@ -81,9 +88,9 @@ class SharedCounts:
     async def reserve(self, rid: str, asks: Sequence[Ask]) -> Answer:
         """Raises CountsAway."""
         words = [number(0), bulk(rid.encode()), number(self._hold_ms)]
-        for ask in asks:
-            words += map(number, (ask.most, ask.taken, ask.window_ms, ask.is_enforced, ask.keep_ms, ask.seed))
-        status, *lines = await self._ask("reserve", [ask.key for ask in asks], words)
+        words += [_numbers(ask.most, ask.taken, ask.window_ms, ask.is_enforced, ask.keep_ms, ask.seed) for ask in asks]
+        count = 3 + _NUMBERS * len(asks)
+        status, *lines = await self._ask("reserve", [ask.key for ask in asks], words, count=count)
         return Answer(status, tuple(Line(left, reset, over == 1) for left, reset, over in lines))
 
     def settle(self, rid: str, actuals: list[Actual]) -> None:
@@ -154,15 +161,15 @@ class SharedCounts:
         if not answer.cancelled() and answer.exception() is None:
             self._unsettled.pop(rid, None)
 
-    def _ask(self, verb: str, names: Sequence[str], words: Sequence[bytes]) -> "asyncio.Future[Any]":
-        """`words` as they go over the wire. The future raises CountsAway."""
+    def _ask(self, verb: str, names: Sequence[str], words: Sequence[bytes], *, count: int = 0) -> "asyncio.Future[Any]":
+        """`words` as they go over the wire, `count` of them where some are joined. The future raises CountsAway."""
         link = self._link
         if link is None:
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             answer.set_exception(CountsAway(self.why_away))
             return answer
         keys, head = 2 * len(names), self._heads[verb]
-        begin = b"*%d\r\n" % (len(head) + 1 + keys + len(words))
+        begin = b"*%d\r\n" % (len(head) + 1 + keys + (count or len(words)))
         return link.ask(b"".join((begin, *head, number(keys), *map(self._key, names), *words)))
 
     def _key(self, name: str) -> bytes:

@@ -33,7 +33,8 @@ from config.secret import Secret
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.waiting import eventually
 
-PROCESSES, MOST, ROUNDS, ROUND = 4, 1000, 30, 200
+PROCESSES, MOST, ROUNDS, ROUND = 4, 1000, 30, 320
+COUNTS = (0, 1, 3, 5)
 _EVENT = ExchangeFinished(
     event_id="e", request_id="r", accepted_at_ms=0, method="POST", path="/v1/chat/completions", status=200,
     upstream_head_us=1, usage=Usage(input=20, output=10), cost_microusd=75,
@@ -52,8 +53,8 @@ def _policy(count: int) -> dict[str, object]:
     return {"limits": [{"name": f"limit {number}", **kind} for number, kind in enumerate(kinds[:count])]}
 
 
-async def _cost(where: InRedis | InOwner, count: int) -> float:
-    """Microseconds of processor time per call, p50 of the rounds."""
+async def _cost(where: InRedis | InOwner, count: int, callers: int) -> float:
+    """Microseconds of processor time per call, p50 of the rounds. `callers` ask at once."""
     shared = SharedCounts(where, prefix=f"bench{count}", name="bench", answer_s=5, hold_ms=60_000)
     limits = Limits(shared, Metrics(), SystemClock(), hold_ms=60_000)
     limits.follow(read_policy(_policy(count)))
@@ -61,12 +62,16 @@ async def _cost(where: InRedis | InOwner, count: int) -> float:
     while count and shared.is_away:
         await asyncio.sleep(0.01)
     took = []
-    for round_number in range(ROUNDS):
-        began = time.process_time()
-        for number in range(ROUND):
-            held = await limits.reserve(f"{round_number}-{number}", _CALL, Estimate(10, 100, 300), "openai")
+
+    async def caller(name: str) -> None:
+        for number in range(ROUND // callers):
+            held = await limits.reserve(f"{name}-{number}", _CALL, Estimate(10, 100, 300), "openai")
             if held is not None:
                 held.settle(_EVENT)
+
+    for number in range(ROUNDS):
+        began = time.process_time()
+        await asyncio.gather(*(caller(f"{number}-{who}") for who in range(callers)))
         took.append((time.process_time() - began) / ROUND * 1e6)
     keeping.cancel()
     shared.close()
@@ -131,9 +136,10 @@ def main() -> None:
     try:
         with running_owner() as owner:
             for name, address in (("Redis", redis.url), ("owner", owner)):
-                costs = [uvloop.run(_cost(_where(address), count)) for count in (0, 1, 3, 5)]
-                told = ", ".join(f"{n}: {us:.1f} us" for n, us in zip((0, 1, 3, 5), costs, strict=True))
-                print(f"{name}: processor time of a call by number of limits: {told}")
+                for callers in (1, 16):
+                    costs = [uvloop.run(_cost(_where(address), count, callers)) for count in COUNTS]
+                    told = ", ".join(f"{n}: {us:.1f} us" for n, us in zip(COUNTS, costs, strict=True))
+                    print(f"{name}: processor time of a call, {callers} at once, by number of limits: {told}")
                 passed = exactness(address, calls)
                 print(f"{name}: {calls} calls of {PROCESSES} processes at a limit of {MOST}: {passed} passed")
     finally:
