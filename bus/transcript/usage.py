@@ -42,8 +42,11 @@ def from_openai(counts: Counts, service_tier: object = None) -> Usage | None:
     completion = count(get("completion_tokens") or get("output_tokens"))
     ins = _object(get("prompt_tokens_details") or get("input_tokens_details") or get("input_token_details"))
     outs = _object(get("completion_tokens_details") or get("output_tokens_details") or get("output_token_details"))
-    cached = _object(ins.get("cached_tokens_details"))
+    tier, told_cost = tier_of(service_tier), _told_cost(counts)
+    if "prompt_tokens" in counts and not any((*ins.values(), *outs.values(), get("prompt_cache_hit_tokens"))):
+        return Usage(input=prompt, output=completion, service_tier=tier, told_cost_microusd=told_cost)  # nearly always
 
+    cached = _object(ins.get("cached_tokens_details"))
     cache_read, rest = _take(count(ins.get("cached_tokens") or get("prompt_cache_hit_tokens")), prompt)
     audio_cache_read, cache_read = _take(count(cached.get("audio_tokens")), cache_read)
     cache_write, rest = _take(count(ins.get("cache_write_tokens")), rest)
@@ -67,8 +70,8 @@ def from_openai(counts: Counts, service_tier: object = None) -> Usage | None:
         audio_cache_read=audio_cache_read,
         image_input=image_input,
         image_output=image_output,
-        service_tier=tier_of(service_tier),
-        told_cost_microusd=_told_cost(counts),
+        service_tier=tier,
+        told_cost_microusd=told_cost,
     )
 
 
