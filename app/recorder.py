@@ -4,11 +4,12 @@ It is the only way to the bus that a request has. It never waits for Redis or a 
 counted and logged, and the client's reply goes on, unless LLM_PROXY_SPOOL_WHEN_FULL=reject refuses the call up front.
 """
 
+import asyncio
 import logging
 import time
 
 from app.errors import ProviderNotFound, SpoolIsFull
-from app.estimates.estimates import Counted, Estimates, told_by_provider
+from app.estimates.estimates import Counted, Estimates, Heard, told_by_provider
 from app.exchange import Exchange
 from app.metrics import MICROSECONDS, Metrics
 from app.pricing.billing import Billing
@@ -61,11 +62,11 @@ class Recorder:
         if heard is None:
             await self._record(exchange, transcription, told_by_provider(transcription.reply_facts()))
             return
-        counted = told_by_provider(heard.told)
+        counting = self._estimates.begin(heard)
         try:
-            counted = await self._estimates.counted(heard)
-        finally:  # it is recorded even where the counting is cancelled
-            await self._record(exchange, transcription, counted)
+            await asyncio.shield(counting)
+        finally:  # SDKs hang up at the last event, which cancels this: it is counted and recorded all the same
+            await self._record(exchange, transcription, await _outcome(counting, heard))
 
     async def _record(self, exchange: Exchange, transcription: Transcription, counted: Counted) -> None:
         began = time.monotonic_ns()
@@ -140,6 +141,13 @@ class Recorder:
             content_encoding=_text(exchange.header(b"content-encoding")),
             truncated=exchange.body.size > self._max_request_bytes or not exchange.body.is_seen_whole,
         )
+
+
+async def _outcome(counting: "asyncio.Future[Counted]", heard: Heard) -> Counted:
+    try:
+        return await asyncio.shield(counting)
+    except asyncio.CancelledError:  # once more: this worker ends
+        return told_by_provider(heard.told)
 
 
 def overhead_ns(exchange: Exchange) -> int:

@@ -60,10 +60,14 @@ class Estimates:
     def __init__(self) -> None:
         self._tokenizer = Tokenizer()
 
-    async def counted(self, heard: Heard) -> Counted:
+    def begin(self, heard: Heard) -> "asyncio.Future[Counted]":
+        """In a thread, from now on. Never fails."""
+        return asyncio.get_running_loop().run_in_executor(None, self._counted, heard)
+
+    def _counted(self, heard: Heard) -> Counted:
         """What the provider told is all there is where counting fails, which is logged: no reply fails for it."""
         try:
-            return await asyncio.to_thread(self.count, heard)
+            return self.count(heard)
         except Exception as error:
             log(logger, logging.ERROR, "the usage of a stream could not be estimated", error=repr(error))
             return told_by_provider(heard.told)

@@ -64,7 +64,7 @@ def test_a_streamed_completion_arrives_piece_by_piece(
     records.tell(model="gpt-4.1", usage=openai.CHAT_COUNTED, response_id=openai.CHAT_ID, streamed=True)
 
 
-def test_a_stream_that_tells_no_usage_is_recorded_without_any(
+def test_a_stream_that_tells_no_usage_is_counted_and_marked_though_the_client_hangs_up_at_its_end(
     openai_client: OpenAI, upstream: Upstream, records: Records
 ) -> None:
     streams(upstream, CHAT, data_events(*openai.text_chunks("Grüezi")[:-1]))
@@ -72,7 +72,9 @@ def test_a_stream_that_tells_no_usage_is_recorded_without_any(
     stream = openai_client.chat.completions.create(model="gpt-4.1", messages=ASKED, stream=True)
     list(stream)
 
-    records.tell(model="gpt-4.1", response_id=openai.CHAT_ID, streamed=True)
+    event = records.the_one()
+    assert (event.model, event.response_id, event.streamed, event.cut) == ("gpt-4.1", openai.CHAT_ID, True, "")
+    assert (event.usage_source, event.usage is not None and event.usage.output > 0) == ("estimate", True)
 
 
 def test_the_streaming_helper_gathers_the_whole_completion(openai_client: OpenAI, upstream: Upstream) -> None:

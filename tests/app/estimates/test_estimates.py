@@ -150,4 +150,4 @@ async def test_where_counting_fails_the_record_has_what_was_told(monkeypatch: py
     monkeypatch.setattr(estimates, "count", fails)
     told = ReplyFacts(Usage(input=5, output=1))
 
-    assert await estimates.counted(heard(b"", told)) == told_by_provider(told)
+    assert await estimates.begin(heard(b"", told)) == told_by_provider(told)
