@@ -177,7 +177,7 @@ def _connect(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection
     if sqlite3.sqlite_version_info < _OLDEST:
         raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed")
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take their mode from it
+    _make(path)
     until = time.monotonic() + timeout_ms / 1000 * _BUSY_SHARE
     while True:
         try:
@@ -186,6 +186,17 @@ def _connect(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection
             if error.sqlite_errorcode & 0xFF not in _PASSING or time.monotonic() > until:
                 raise
         time.sleep(0.02)
+
+
+def _make(path: Path) -> None:
+    """An empty file that only we may read: SQLite's side files take their mode from it.
+
+    One that is there is not opened: closing it would let go of all locks that this process has on it (POSIX), and
+    whoever closes the file last elsewhere would then take the write-ahead log away under our connections.
+    """
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepared(path: Path, timeout_ms: int, read_only: bool) -> sqlite3.Connection:
