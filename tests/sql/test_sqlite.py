@@ -54,8 +54,9 @@ async def test_reading_goes_on_while_somebody_writes(sqlite_stores: Stores) -> N
     assert found == [row] * 20
 
 
+@pytest.mark.slow
 async def test_another_process_that_holds_the_lock_too_long_is_told_of(sqlite_stores: Stores, tmp_path: Path) -> None:
-    impatient = SqliteDatabase(tmp_path / "llm-proxy.db", timeout_ms=1000)
+    impatient = SqliteDatabase(tmp_path / "llm-proxy.db", timeout_ms=5000)  # SQLite waits for four of the five seconds
     other = sqlite3.connect(tmp_path / "llm-proxy.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
