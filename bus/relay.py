@@ -9,7 +9,6 @@ Once a second: what `retain` no longer needs is deleted, and spools of dead work
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Final, ParamSpec, Self, TypeVar
 from bus.bus import AppendResult, AppendStatus, Bus
 from bus.checkpoint import Totals
 from bus.errors import BusUnavailable, Undecodable
+from bus.pacing import Pacing, Progress
 from bus.read_ahead import ReadAhead, Reading
 from bus.relay_stats import RelayStats, stats_of
 from bus.spool_root import SpoolRoot
@@ -48,16 +48,18 @@ class Relay:
         max_batch: int = 100,
         max_batch_bytes: int = 1024**2,
         upkeep_ms: int = 1000,
+        linger_ms: int = 0,
         backoff_ms: int = 50,
         backoff_max_ms: int = 1500,
         patience_ms: int = 30_000,
         wake: WakeListener | None = None,
     ) -> None:
-        self._root, self._bus, self._retain, self._wake = root, bus, retain, wake
-        self._poll_s, self._upkeep_s = poll_ms / 1000, upkeep_ms / 1000
+        self._root, self._bus, self._retain = root, bus, retain
+        self._pacing = Pacing(
+            poll_ms=poll_ms, linger_ms=linger_ms, backoff_ms=backoff_ms, backoff_max_ms=backoff_max_ms, wake=wake
+        )
         self._max_batch, self._max_batch_bytes = max_batch, max_batch_bytes
-        self._backoff_s, self._backoff_max_s = backoff_ms / 1000, backoff_max_ms / 1000
-        self._patience_s, self._pause_s = patience_ms / 1000, 0.0
+        self._upkeep_s, self._patience_s = upkeep_ms / 1000, patience_ms / 1000
         self._spools: SpoolRoot | None = None
         self._tails: dict[bytes, Tail] = {}
         self._turn = asyncio.Lock()
@@ -76,6 +78,7 @@ class Relay:
             retain=settings.spool_retain,
             poll_ms=_POLL_MS,
             max_batch_bytes=settings.relay_batch_bytes,
+            linger_ms=settings.relay_linger_ms,
             backoff_max_ms=settings.relay_backoff_max_ms,
             patience_ms=settings.relay_patience_ms,
             wake=wake,
@@ -84,11 +87,7 @@ class Relay:
     async def run(self) -> None:
         """Until cancelled. Raises BusError when another relay works on the same folder, OSError when it is unusable."""
         while True:
-            has_moved = await self._step()
-            if self._pause_s:
-                await asyncio.sleep(self._pause_s)
-            elif not has_moved:
-                await self._wait()
+            await self._pacing.rest(await self._step())
 
     async def drain(self, deadline_s: float) -> int:
         """Appends all that is there, waiting for the bus if need be; returns how many events are left in the spools.
@@ -105,22 +104,23 @@ class Relay:
             if not await self._on_disk(self._count_left):
                 await self._step_until(until, upkeep=True)
                 return 0
-            await asyncio.sleep(min(self._pause_s or self._poll_s, max(0.0, until - time.monotonic())))
+            pause_s = self._pacing.pause_s or self._pacing.poll_s
+            await asyncio.sleep(min(pause_s, max(0.0, until - time.monotonic())))
 
-    async def _step_until(self, until: float, *, upkeep: bool = False) -> bool:
+    async def _step_until(self, until: float, *, upkeep: bool = False) -> Progress:
         """A turn that is given up at that time: a bus that does not answer must not hold up a stop."""
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 return await self._step(upkeep=upkeep)
         except TimeoutError:
-            return False
+            return Progress.NONE
 
     def stats(self) -> RelayStats:
         """Touches the disk, but little."""
         return stats_of(
             self._spools.copy_of_totals() if self._spools else Totals(),
             list(self._tails.values()),
-            is_bus_away=self._pause_s > 0,
+            is_bus_away=self._pacing.pause_s > 0,
             appended=self._appended,
             rewinds=self._rewinds,
             bus_errors=self._bus_errors,
@@ -136,19 +136,19 @@ class Relay:
             self._spools.close()
             self._spools = None
 
-    async def _step(self, *, upkeep: bool = False) -> bool:
-        """One turn over all spools; whether anything came to the bus."""
+    async def _step(self, *, upkeep: bool = False) -> Progress:
+        """One turn over all spools; NONE when nothing came to the bus."""
         async with self._turn:
             try:
                 spools = await self._on_disk(self._find)
-                has_moved = [await self._pump(tail) for tail in list(self._tails.values())]
+                progress = [await self._pump(tail) for tail in list(self._tails.values())]
                 if upkeep or time.monotonic() - self._kept_up_at >= self._upkeep_s:
                     await self._keep_up(spools)
             except BusUnavailable as error:
                 self._note_absence(error)
-                return False
-            self._pause_s = 0.0
-            return any(has_moved)
+                return Progress.NONE
+            self._pacing.bus_is_back()
+            return max(progress, default=Progress.NONE)
 
     def _find(self) -> SpoolRoot:
         """Takes hold of the root and of new spools; kept here at once, since a cancel loses what a thread returns."""
@@ -158,29 +158,32 @@ class Relay:
             self._tails[tail.spool] = tail
         return self._spools
 
-    async def _pump(self, tail: Tail) -> bool:
-        """Some batches of one spool; whether it made any progress."""
-        has_moved = False
+    async def _pump(self, tail: Tail) -> Progress:
+        """Some batches of one spool, as long as they are full."""
+        progress = Progress.NONE
         try:
             for _ in range(_BATCHES_IN_A_ROW):
-                if tail.stopped_because or time.monotonic() < tail.retry_at or not await self._move(tail):
+                if tail.stopped_because or time.monotonic() < tail.retry_at:
                     break
-                has_moved = True
+                latest = await self._move(tail)
+                progress = latest or progress
+                if latest is not Progress.BEHIND:
+                    break
         except Undecodable as error:
             self._stop(tail, str(error))
         except OSError as error:
             self._put_off(tail, error)
-        return has_moved
+        return progress
 
-    async def _move(self, tail: Tail) -> bool:
+    async def _move(self, tail: Tail) -> Progress:
         """One batch. Whatever ends it early, a cancel too, leaves the outcome unknown: then the bus is asked again."""
         try:
             if not tail.is_asked and not await self._ask(tail):
-                return False
+                return Progress.NONE
             batch = await self._ahead.next(tail)
             if batch is None:
-                return False
-            if len(batch.entries) == self._max_batch:  # there is likely more
+                return Progress.NONE
+            if batch.is_full:
                 self._ahead.begin(tail)
             tail.waiting_since_ms = tail.waiting_since_ms or batch.written_at_ms
             result = await self._bus.append(tail.spool, tail.point.epoch, batch.first_seq, batch.entries)
@@ -210,10 +213,10 @@ class Relay:
         self._ahead.forget(tail)
         await self._on_disk(tail.rewind, high_water)
 
-    async def _settle(self, tail: Tail, batch: Batch, result: AppendResult) -> bool:
+    async def _settle(self, tail: Tail, batch: Batch, result: AppendResult) -> Progress:
         if result.status is AppendStatus.FENCED:
             self._stop(tail, f"fenced: epoch {result.epoch} owns it")
-            return False
+            return Progress.NONE
         if result.status is AppendStatus.GAP:
             self._rewinds += 1
             log(
@@ -224,12 +227,12 @@ class Relay:
                 high_water=result.high_water,
             )
             await self._rewind(tail, result.high_water)
-            return True
+            return Progress.BEHIND
         tail.appended(result.high_water)
         tail.waiting_since_ms = 0
         tail.is_asked = result.high_water >= batch.first_seq + len(batch.entries) - 1
         self._appended += result.added
-        return True
+        return Progress.BEHIND if batch.is_full else Progress.CAUGHT_UP
 
     async def _keep_up(self, spools: SpoolRoot) -> None:
         self._kept_up_at = time.monotonic()
@@ -261,12 +264,6 @@ class Relay:
         else:
             await self._on_disk(tail.unlink_through, through)
 
-    async def _wait(self) -> None:
-        if self._wake:
-            await self._wake.wait(self._poll_s)
-        else:
-            await asyncio.sleep(self._poll_s)
-
     def _begin_to_read(self, tail: Tail) -> Reading:
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._disk, tail.read, self._max_batch, self._max_batch_bytes)
@@ -278,13 +275,10 @@ class Relay:
         return sum(tail.count_left() for tail in self._tails.values())
 
     def _note_absence(self, error: BusUnavailable) -> None:
-        """Decorrelated jitter: the next pause lies anywhere up to three times the last."""
-        if not self._pause_s:
+        if not self._pacing.pause_s:
             log(_logger, logging.WARNING, "the bus is away, spools keep what comes", error=str(error))
         self._bus_errors += 1
-        self._pause_s = min(
-            self._backoff_max_s, random.uniform(self._backoff_s, 3 * max(self._pause_s, self._backoff_s))
-        )
+        self._pacing.bus_is_away()
         for tail in self._tails.values():
             tail.is_asked = False
 

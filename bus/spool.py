@@ -34,7 +34,7 @@ INLINE_BYTES: Final = 64 * 1024  # a larger record would hold the loop for more 
 _MIN_SEGMENT_BYTES: Final = 64 * 1024
 _SEGMENTS_AT_LEAST: Final = 8  # within max_bytes, so that deleting one frees a fair part
 _UNHURRIED_EVERY_S: Final = 0.005  # record=async: what a kill -9 may cost
-_POKE_EVERY_S: Final = 0.005
+_POKE_EVERY_S: Final = 0.02
 
 
 class SpoolStats(Struct, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ class Batch(Struct):
     bytes: int = 0
     written_at_ms: int = 0
     """When the worker wrote the first of them; 0 when no frame is among them."""
+    is_full: bool = False
+    """No more fitted in: there is likely more."""
 
 
 class Tail:
@@ -116,10 +118,11 @@ class Tail:
             if entry is None:
                 break
             if batch.entries and batch.bytes + len(entry.payload) > max_bytes:
-                self._held = entry
+                self._held, batch.is_full = entry, True
                 break
             batch.entries.append(entry)
             batch.bytes += len(entry.payload)
+        batch.is_full |= len(batch.entries) == max_entries
         self._next_seq += len(batch.entries)
         self._count_lost(lost)
         return batch if batch.entries else None

@@ -113,6 +113,15 @@ class Settings(LimitSettings, frozen=True, forbid_unknown_fields=True, kw_only=T
             le=64 * 1024**2,
         ),
     ] = 1024**2
+    relay_linger_ms: Annotated[
+        int,
+        about(
+            "How long the relay lets events gather that come close together; 0: none waits, and each costs more.",
+            env="LLM_PROXY_RELAY_LINGER_MS",
+            ge=0,
+            le=10_000,
+        ),
+    ] = 50
     relay_backoff_max_ms: Annotated[
         int,
         about(

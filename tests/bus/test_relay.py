@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,31 @@ async def test_a_batch_has_at_most_100_frames_and_a_mebibyte(root: Path, bus: Me
     assert max(sizes) == 100
     assert sizes[-9:] == [3] * 9
     relay.close()
+    spool.close()
+
+
+async def test_what_comes_close_together_goes_to_the_bus_together(root: Path, bus: MemoryBus) -> None:
+    linger_s, began_at = 0.2, time.monotonic()
+    spool = open_spool(root)
+    async with running(root, bus, poll_ms=1, linger_ms=int(linger_s * 1000)):
+        ids: list[bytes] = []
+        while time.monotonic() - began_at < 3 * linger_s:
+            ids += await record(spool, 1)
+            await asyncio.sleep(0)
+        await until(lambda: bus.event_ids() == ids)
+        took_s = time.monotonic() - began_at
+
+    batches = [number for _, _, _, number in bus.calls if number]
+    not_full = [number for number in batches if number < 100]
+    assert len(not_full) <= took_s / linger_s + 1
+    spool.close()
+
+
+async def test_a_relay_that_is_behind_lets_nothing_gather(root: Path, bus: MemoryBus) -> None:
+    spool = open_spool(root)
+    ids = await record(spool, 2000)
+    async with running(root, bus, linger_ms=3_600_000):  # one turn of gathering would outlast the test
+        await until(lambda: bus.event_ids() == ids)
     spool.close()
 
 
