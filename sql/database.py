@@ -34,6 +34,13 @@ class Connection(Protocol):
         """All of them or none."""
         ...
 
+    async def insert_rows(self, statement: Statement, rows: Sequence[Params]) -> list[Row]:
+        """All of them at once, or none; what RETURNING tells of them.
+
+        SQLite repeats the statement's VALUES; PostgreSQL's text takes a JSON array `:rows`, so bytes cannot be in it.
+        """
+        ...
+
     def transaction(self, *, timeout_ms: int | None = None) -> AbstractAsyncContextManager["Connection"]:
         """Commits on leaving, rolls back on an error; inside a transaction it joins that one.
 

@@ -26,6 +26,8 @@ class Link(Protocol):
 
     async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None: ...
 
+    async def insert_rows(self, statement: Statement, rows: Sequence[Params]) -> list[Row]: ...
+
     async def begin(self) -> None: ...
 
     async def commit(self) -> None: ...
@@ -61,6 +63,10 @@ class LinkedDatabase(ABC):
     async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None:
         async with self.transaction() as on:
             await on.execute_many(statement, params)
+
+    async def insert_rows(self, statement: Statement, rows: Sequence[Params]) -> list[Row]:
+        async with self.transaction() as on:
+            return await on.insert_rows(statement, rows)
 
     @asynccontextmanager
     async def transaction(self, *, timeout_ms: int | None = None) -> AsyncIterator[Connection]:
@@ -105,6 +111,10 @@ class Transaction:
     async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None:
         with self._spoiling():
             await self._link.execute_many(statement, [clean(each) for each in params])
+
+    async def insert_rows(self, statement: Statement, rows: Sequence[Params]) -> list[Row]:
+        with self._spoiling():
+            return await self._link.insert_rows(statement, [clean(each) for each in rows])
 
     @asynccontextmanager
     async def transaction(self, *, timeout_ms: int | None = None) -> AsyncIterator[Connection]:

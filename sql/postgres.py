@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
+import msgspec
 import psycopg
 import psycopg.conninfo
 from psycopg.rows import DictRow, dict_row
@@ -143,6 +144,9 @@ class _PostgresLink:
     async def execute_many(self, statement: Statement, params: Sequence[Params]) -> None:
         cursor = self._connection.cursor()
         await self._answer(statement.name, cursor.executemany(statement.postgres.encode(), params))
+
+    async def insert_rows(self, statement: Statement, rows: Sequence[Params]) -> list[Row]:
+        return await self.fetch_all(statement, {"rows": msgspec.json.encode(rows).decode()})
 
     async def begin(self) -> None:
         await self._run("begin", "BEGIN")

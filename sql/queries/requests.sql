@@ -1,5 +1,5 @@
 -- name: insert
--- Which of these rows (a JSON array) are new? Those are kept; the others were here before.
+-- Which of these rows are new? Those are kept; the others were here before.
 INSERT INTO requests (event_id, request_id, accepted_at_ms, trace_id, method, path, status, code, client_ip, user_agent,
                       project_id, token_id, organisation, session_id, conversation_id, end_user, provider, dialect,
                       model, response_model, response_id, input_tokens, cache_read_tokens, cache_write_tokens,
@@ -7,19 +7,12 @@ INSERT INTO requests (event_id, request_id, accepted_at_ms, trace_id, method, pa
                       upstream_head_us, first_byte_us, last_byte_us, overhead_us, request_bytes, response_bytes,
                       streamed, cut, cached, attempts, cache_write_1h_tokens, usage_source, price_source,
                       service_tier)
-SELECT value ->> 'event_id', value ->> 'request_id', value ->> 'accepted_at_ms', value ->> 'trace_id',
-       value ->> 'method', value ->> 'path', value ->> 'status', value ->> 'code', value ->> 'client_ip',
-       value ->> 'user_agent', value ->> 'project_id', value ->> 'token_id', value ->> 'organisation',
-       value ->> 'session_id', value ->> 'conversation_id', value ->> 'end_user', value ->> 'provider',
-       value ->> 'dialect', value ->> 'model', value ->> 'response_model', value ->> 'response_id',
-       value ->> 'input_tokens', value ->> 'cache_read_tokens', value ->> 'cache_write_tokens',
-       value ->> 'output_tokens', value ->> 'reasoning_tokens', value ->> 'audio_input_tokens',
-       value ->> 'audio_output_tokens', value ->> 'cost_microusd', value ->> 'upstream_head_us',
-       value ->> 'first_byte_us', value ->> 'last_byte_us', value ->> 'overhead_us', value ->> 'request_bytes',
-       value ->> 'response_bytes', value ->> 'streamed', value ->> 'cut', value ->> 'cached', value ->> 'attempts',
-       value ->> 'cache_write_1h_tokens', value ->> 'usage_source', value ->> 'price_source', value ->> 'service_tier'
-FROM json_each(:rows)
-WHERE TRUE
+VALUES (:event_id, :request_id, :accepted_at_ms, :trace_id, :method, :path, :status, :code, :client_ip, :user_agent,
+        :project_id, :token_id, :organisation, :session_id, :conversation_id, :end_user, :provider, :dialect, :model,
+        :response_model, :response_id, :input_tokens, :cache_read_tokens, :cache_write_tokens, :output_tokens,
+        :reasoning_tokens, :audio_input_tokens, :audio_output_tokens, :cost_microusd, :upstream_head_us, :first_byte_us,
+        :last_byte_us, :overhead_us, :request_bytes, :response_bytes, :streamed, :cut, :cached, :attempts,
+        :cache_write_1h_tokens, :usage_source, :price_source, :service_tier)
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 

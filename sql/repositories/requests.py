@@ -15,7 +15,7 @@ from sql.repositories import rollups
 from sql.repositories.rollups import is_error
 from sql.rows import BodyRow, RequestFilter, RequestRow, RequestSummary
 from sql.statements import load
-from sql.values import after_prefix, as_row, without_nul
+from sql.values import after_prefix, as_row
 
 _Q = load("requests")
 MINUTE_MS: Final = 60_000
@@ -34,7 +34,7 @@ async def insert_many(on: Connection, rows: Sequence[RequestRow], bodies: Sequen
         return 0
     by_id = {row.event_id: row for row in rows}
     async with on.transaction() as transaction:
-        found = await transaction.fetch_all(_Q.insert, {"rows": _as_json(by_id.values())})
+        found = await transaction.insert_rows(_Q.insert, [msgspec.structs.asdict(row) for row in by_id.values()])
         new = [by_id[row["event_id"]] for row in found]
         new_ids = {row.event_id for row in new}
         kept = [body for body in bodies if body.event_id in new_ids]
@@ -98,11 +98,6 @@ async def series(on: Connection, since_ms: int, until_ms: int, bucket_ms: int) -
 async def delete_bodies_before(on: Connection, before_ms: int, limit: int) -> int:
     """Deletes at most `limit` bodies of exchanges accepted before then; call again while it returns `limit`."""
     return await on.execute(_Q.delete_bodies_before, {"before_ms": before_ms, "limit": limit})
-
-
-def _as_json(rows: Iterable[RequestRow]) -> str:
-    cleaned = [{k: without_nul(v) for k, v in msgspec.structs.asdict(row).items()} for row in rows]
-    return msgspec.json.encode(cleaned).decode()
 
 
 def _body_params(body: BodyRow, by_id: dict[str, RequestRow]) -> dict[str, object]:
