@@ -18,6 +18,7 @@ from app.request_body import RequestBody
 from bus.event import Cut, Recording
 from bus.transcript.call import CallFacts, read_call
 from bus.transcript.found import name_of
+from bus.transcript.multipart import is_form
 from config.providers import Provider
 from sql.rows import ApiKeyRow, ProjectRow, TokenRow
 
@@ -121,6 +122,11 @@ class Exchange:
             named = self.provider.end_user_header and self.header(self.provider.end_user_header.encode())
             self._call_facts = replace(facts, end_user=name_of(named.decode("latin-1"))) if named else facts
         return self._call_facts
+
+    @property
+    def is_form(self) -> bool:
+        """A body in parts, with files in it."""
+        return is_form((self.header(b"content-type") or b"").decode("latin-1"))
 
     def let_go(self) -> None:
         """Of the client, at the end: a reply that refers to its exchange would keep it until the collector comes."""

@@ -5,9 +5,7 @@ field that stands there twice (in whatever case, escaped or not), and JSON that 
 """
 
 import itertools
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ import msgspec
 
 from app.errors import InvalidRequest
 from app.exchange import Exchange
+from app.json_fields import fields_of, stands_twice
 
 _MOST_BYTES: Final = 1024 * 1024  # of a body whose fields are looked at one by one: that holds the loop, 0.2 s at most
 _FORM_FIELD: Final = re.compile(rb"[;\s]name\*?\s*=\s*\"?(?:utf-8'[^']*')?models?\b", re.IGNORECASE)
@@ -25,15 +24,6 @@ _KEY: Final = re.compile(
 """`model` or `models` as a JSON text, its letters escaped or not."""
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with its fields as they stand, twice if twice."""
-
-
-def is_form(exchange: Exchange) -> bool:
-    content_type = exchange.header(b"content-type")
-    return content_type is not None and content_type.strip().lower().startswith(b"multipart/")
-
-
 def checked_models(exchange: Exchange) -> Iterable[str]:
     """Models that stand beside the one that the call names (OpenRouter's `models`). Raises InvalidRequest."""
     headers = [(name, value.strip().lower()) for name, value in exchange.headers]
@@ -42,9 +32,9 @@ def checked_models(exchange: Exchange) -> Iterable[str]:
     if sum(name == b"content-type" for name, _ in headers) > 1:
         raise InvalidRequest("The model is checked here: send one Content-Type.")
     body = exchange.body.seen
-    if is_form(exchange):
+    if exchange.is_form:
         if len(_FORM_FIELD.findall(body)) > 1:
-            raise _named_twice()
+            raise stands_twice("model")
         return ()
     return _beside(body) if body else ()
 
@@ -54,11 +44,12 @@ def _beside(body: bytes) -> Iterable[str]:
     if len(keys) < 2 and not any(key.group(1) for key in keys):
         _check_is_json(body)
         return ()
-    fields = _parsed(body)
-    times = Counter(name.lower() for name, _ in fields)
-    if times["model"] > 1 or times["models"] > 1:
-        raise _named_twice()
-    listed = [value for name, value in fields if name.lower() == "models"]
+    _check_is_json(body)
+    if len(body) > _MOST_BYTES:
+        raise InvalidRequest("The model is checked here, and stands more than once in a body of more than 1 MiB.")
+    fields = fields_of(body)
+    fields.named("model", in_any_case=True)
+    listed: list[Any] = fields.named("models", in_any_case=True)
     if listed and not (isinstance(listed[0], list) and all(isinstance(model, str) for model in listed[0])):
         raise InvalidRequest("The models are checked here: send them as a list of names.")
     return listed[0] if listed else ()
@@ -69,15 +60,3 @@ def _check_is_json(body: bytes) -> None:
         msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("The model is checked here: send a JSON object in UTF-8.") from error
-
-
-def _parsed(body: bytes) -> _Pairs:
-    _check_is_json(body)
-    if len(body) > _MOST_BYTES:
-        raise InvalidRequest("The model is checked here, and stands more than once in a body of more than 1 MiB.")
-    fields = json.loads(body, object_pairs_hook=_Pairs)  # of what is JSON, as was seen
-    return fields if isinstance(fields, _Pairs) else _Pairs()
-
-
-def _named_twice() -> InvalidRequest:
-    return InvalidRequest("Parameter 'model' stands in the body more than once.")

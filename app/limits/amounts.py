@@ -40,10 +40,8 @@ class Estimate(Struct, frozen=True, gc=False):
 NOTHING: Final = Estimate(0, 0, 0)
 
 
-def input_tokens(content_type: bytes | None, body: bytes) -> int:
-    """Of a call's body. Files are no text, and a picture's base64 is much longer than what it counts for."""
-    if content_type is not None and content_type.startswith(b"multipart/"):
-        return 0
+def input_tokens(body: bytes) -> int:
+    """Of a call's body in JSON. A picture's base64 is much longer than what it counts for."""
     most = _MOST_WITH_PICTURES if b";base64," in body else _MOST_INPUT
     return min(len(body) // _BYTES_PER_TOKEN, most)
 

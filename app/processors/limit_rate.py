@@ -14,7 +14,7 @@ from app.exchange import Exchange, Proceed
 from app.limits.amounts import NOTHING, Estimate, Pricing, input_tokens
 from app.limits.applying import Call, Rules
 from app.limits.limits import Limits
-from app.model_names import checked_models, is_form
+from app.model_names import checked_models
 from bus.transcript.call import CallFacts
 
 _MAX_BYTES: Final = 32 * 1024 * 1024  # where rules look for names in a body, it is held whole
@@ -68,7 +68,7 @@ class LimitRate:
         if not rules.needs_estimates or exchange.method != "POST" or facts is _NOT_READ:
             return NOTHING
         provider, outputs = exchange.provider, facts.max_output_tokens
-        inputs = input_tokens(exchange.header(b"content-type"), exchange.body.seen)
+        inputs = 0 if exchange.is_form else input_tokens(exchange.body.seen)  # files are no text
         outputs = (rules.policy.assumed_output_tokens if outputs is None else outputs) * facts.choices
         cost = self._prices.estimate_microusd(
             provider.name, provider.dialect, facts.model, inputs, outputs, exchange.accepted_at_ms
@@ -78,7 +78,7 @@ class LimitRate:
 
 async def _read(exchange: Exchange, rules: Rules) -> CallFacts:
     """What the call says about itself. Forms, which may be long, are held back only where names matter."""
-    if not rules.needs_names and (not rules.needs_estimates or is_form(exchange)):
+    if not rules.needs_names and (not rules.needs_estimates or exchange.is_form):
         return _NOT_READ
     await exchange.body.read_all(_MAX_BYTES)
     return exchange.call_facts()

@@ -15,9 +15,13 @@ _NAME = re.compile(rb'[;\s]name="([^"\r\n]*)"', re.IGNORECASE)
 _FILE = re.compile(rb"[;\s]filename\*?=", re.IGNORECASE)
 
 
+def is_form(content_type: str) -> bool:
+    return content_type.lower().lstrip().startswith("multipart/")
+
+
 def fields(content_type: str, body: bytes) -> dict[str, str]:
     """Fields by name, the first of a name; empty when `content_type` is no multipart form."""
-    if not content_type.lower().lstrip().startswith("multipart/"):
+    if not is_form(content_type):
         return {}
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:

@@ -2,21 +2,23 @@
 
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
+from app.exchange import Exchange
 from app.model_names import checked_models
+from app.request_body import RequestBody
 
 
 def checked(body: bytes, *headers: tuple[bytes, bytes]) -> list[str]:
     given_headers = list(headers) or [(b"content-type", b"application/json")]
-    exchange: Any = SimpleNamespace(
-        headers=given_headers, header=lambda name: dict(given_headers).get(name), body=SimpleNamespace(seen=body)
-    )
+    exchange = Exchange()
+    exchange.headers, exchange.first = given_headers, dict(reversed(given_headers))
+    exchange.body = cast(RequestBody, SimpleNamespace(seen=body))
     return list(checked_models(exchange))
 
 
@@ -43,6 +45,7 @@ def part(name: bytes) -> bytes:
         b'{"model": "allowed", "models": "other"}',
         b'{"model": "allowed", "models": [{"other": 1}]}',
         b'{"model":"a","x":{"model":"b"},"y":"' + b"z" * 1024 * 1024 + b'"}',
+        b'{"model":"a","models":["b"],"n":' + b"9" * 5000 + b"}",
     ],
 )
 def test_json_that_may_be_read_otherwise_is_refused(body: bytes) -> None:

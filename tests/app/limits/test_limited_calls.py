@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from config.policy import Policy
 from sql.repositories import requests
 from tests.support import rows
 from tests.support.limits import Counting, Limited
@@ -274,6 +275,21 @@ def test_a_call_in_chunks_is_estimated_like_any_other(limited_by_owner: Limited,
         body = json.dumps(chat()).encode()
         passed = client.post(CHAT, content=iter([body]), headers={"content-type": "application/json"})
     assert int(passed.headers["ratelimit-remaining"]) == 1000 - 100 - len(body) // 4
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "Multipart/Form-Data"])
+def test_the_files_of_a_form_are_not_estimated_as_text(
+    limited_by_owner: Limited, upstream: Upstream, kind: str
+) -> None:
+    answers(upstream)
+    reads_forms = {"models": [{"allow": ["whisper-1"]}]}
+    proxy = limited_by_owner.start(limit(measure="tokens", most=1000, window="1h") | reads_forms)
+    head = '--x\r\ncontent-disposition: form-data; name="{}"\r\n\r\n'
+    form = head.format("model") + "whisper-1\r\n" + head.format("file") + "x" * 40_000 + "\r\n--x--\r\n"
+    with proxy.client() as client:
+        headers = {"content-type": f"{kind}; boundary=x"}
+        passed = client.post("/v1/audio/transcriptions", content=form, headers=headers)
+    assert int(passed.headers["ratelimit-remaining"]) == 1000 - Policy().assumed_output_tokens
 
 
 def test_what_was_spent_in_an_outage_is_told_when_it_is_over(limited: Limited, upstream: Upstream) -> None:
