@@ -36,6 +36,7 @@ _UNKNOWN_KEPT: Final = 4096  # apart: else strangers could push out all that is 
 _FRESH_S: Final = 60.0  # read again after this long even if no change was told: a belt beside the changes table
 _UNKNOWN_S: Final = 2.0  # a token that does not exist is asked for again after this; a new one is told by a change
 _CHANGES_AT_ONCE: Final = 1000
+_FOLLOWED_ELSEWHERE: Final = ("policy", "prices")  # by limits/following.py and pricing/overrides.py
 _UNTOLD_POLL_S: Final = 0.1  # where nobody tells of changes, a look at least this often
 _DEAF_S: Final = 2.0  # after so long without having read the changes, what is remembered may be wrong
 _REREAD_S: Final = 1.0  # what is known waits no longer for a database that stands still
@@ -181,7 +182,7 @@ class Lookups:
         elif change.kind == "project":
             self._projects.delete(change.key)
             self._unknown.delete(change.key)
-        else:
+        elif change.kind not in _FOLLOWED_ELSEWHERE:
             self._forget_all()  # a kind that a newer program writes: forgetting too much is safe
 
     def _forget_all(self) -> None:

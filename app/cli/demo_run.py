@@ -1,7 +1,6 @@
 """The demo's own process: plays the provider, makes the traffic, and tells the newcomer where everything is."""
 
 import asyncio
-import signal
 from pathlib import Path
 
 import httpx
@@ -13,6 +12,7 @@ from app.cli.try_it import curl_line
 from app.demo.provider import Provider
 from app.demo.traffic import Traffic
 from config.addresses import Address, parse
+from config.ending import told_to_end
 from config.settings import Settings
 
 _ASK_AGAIN_S = 0.05
@@ -24,9 +24,7 @@ async def run_demo(settings: Settings, *, with_admin: bool, with_traffic: bool) 
     state = demo_state.load(Path(settings.data_dir))
     if state is None:
         return 1
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_end()
     provider = server_for(Provider().app(), Address("127.0.0.1", state.provider_port))
     async with asyncio.TaskGroup() as tasks:
         playing = tasks.create_task(provider.serve(), name="demo provider") if state.simulated else None

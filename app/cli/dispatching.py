@@ -5,11 +5,11 @@ SIGTERM ──► running deliveries end, the rest is given back at once ──�
 
 import asyncio
 import logging
-import signal
 from contextlib import AsyncExitStack
 
 from app.cli.dispatcher_exposure import Exposure
 from app.cli.event_bus import open_bus
+from config.ending import told_to_end
 from config.logs import log
 from config.settings import Settings
 from dispatcher.main import Dispatcher
@@ -21,9 +21,7 @@ logger = logging.getLogger(__name__)
 async def dispatch(settings: Settings, *, is_child: bool = False) -> int:
     """Until SIGTERM; `is_child` of a server. Raises ConfigError for unknown backends and for a Redis that must not be
     used, Failure when its address is taken."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_end()
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(settings))
         stores = open_stores(settings)

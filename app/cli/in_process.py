@@ -1,7 +1,5 @@
 """Granian in this very process, on one loop: the admin and the demo provider, which need no workers of their own."""
 
-import asyncio
-import signal
 from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
@@ -11,6 +9,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp
 
 from config.addresses import Address
+from config.ending import when_told_to_end
 
 # Granian's limit for a request's head is also its keep-alive time. It has to outlast a load balancer's idle time
 # (600 s on an ALB), else the balancer reuses a connection that is just being closed, and its client gets a 502.
@@ -39,8 +38,6 @@ def server_for(app: ASGIApp, address: Address) -> Server:
 async def serve_app(app: ASGIApp, address: Address) -> int:
     """Until SIGTERM or SIGINT; requests that run then are answered. Returns 1 when the app did not start."""
     server = server_for(app, address)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+    when_told_to_end(server.stop)
     await server.serve()
     return 1 if server.interrupt_children else 0

@@ -10,7 +10,6 @@ What is left is not lost: it lies in the spools and in the log, and the next kee
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -24,6 +23,7 @@ from bus.relay import Relay
 from bus.wake import WakeListener
 from config import paths
 from config.clock import SystemClock
+from config.ending import told_to_end
 from config.logs import log
 from config.settings import Settings
 from dispatcher.housekeeping import every
@@ -41,9 +41,7 @@ _DRAIN_SHARE = 0.9  # of the drain time; the supervisor kills at its end
 
 async def keep(settings: Settings, *, with_dispatcher: bool) -> int:
     """Until SIGTERM. Raises ConfigError for unknown backends, BusError when another keeper works here."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_end()
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(settings))
         stores = open_stores(settings)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -13,6 +12,7 @@ from app.cli.failures import FAILED, Failure, say
 from app.cli.moments import moment_ms, per_second, told
 from app.cli.options import AsJson, EnvFile, settings_with
 from config.clock import SystemClock
+from config.ending import told_to_end
 from config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,11 +109,8 @@ def _prepared(settings: "Settings", stores: "Stores", asked: Asked) -> Any:
     backend = build_backend(asked.backend, settings, stores)
 
     async def send(chosen: "RequestFilter") -> "Replayed":
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         events = recorded(stores.records, chosen)
-        return await replay_to(backend, events, Pace.from_settings(settings), rate=asked.rate, stop=stop)
+        return await replay_to(backend, events, Pace.from_settings(settings), rate=asked.rate, stop=told_to_end())
 
     return send
 

@@ -6,7 +6,6 @@ only then: an owner that is killed goes on where it was.
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import hiredis
 
 from app.limits.counters import Actual, Answer, Ask, Counters
 from app.limits.journal import Journal
+from config.ending import told_to_end
 from config.logs import log
 
 logger = logging.getLogger(__name__)
@@ -146,10 +146,7 @@ def _encoded(answer: Any) -> bytes:
 
 async def own_until_told(folder: Path, socket: Path) -> None:
     """Until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await own(folder, socket, stop)
+    await own(folder, socket, told_to_end())
 
 
 async def own(folder: Path, socket: Path, stop: asyncio.Event) -> None:

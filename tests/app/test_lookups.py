@@ -11,7 +11,7 @@ from admin.acts.tokens import create_token, revoke_token, rotate_token
 from app import lookups as module
 from app.errors import StoreAway
 from app.lookups import Lookups
-from sql.repositories import tokens
+from sql.repositories import changes, tokens
 from sql.rows import TokenRow
 from sql.stores import Stores
 from tests.admin.acts.acting import ACTOR, NOON_MS, StillClock
@@ -105,6 +105,20 @@ async def test_a_deaf_worker_reads_a_row_again_before_it_trusts_it(
     await changed_unheard(stores, row)
 
     assert not await is_active(lookups, token)
+
+
+@pytest.mark.parametrize(("kind", "forgets"), [("policy", False), ("prices", False), ("of a newer program", True)])
+async def test_a_change_of_what_others_follow_forgets_no_token(sqlite_stores: Stores, kind: str, forgets: bool) -> None:
+    lookups = Lookups(sqlite_stores, stale_s=600, poll_s=60)
+    row, token = await a_token(sqlite_stores)
+    await lookups._ask_for_changes()
+    assert await is_active(lookups, token)
+
+    await changed_unheard(sqlite_stores, row)
+    await changes.append(sqlite_stores.main, kind, "any", 1)
+    await lookups._ask_for_changes()
+
+    assert await is_active(lookups, token) is not forgets
 
 
 @pytest.mark.parametrize(("stale_s", "works"), [(600, True), (0, False)])
