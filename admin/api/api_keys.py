@@ -10,7 +10,7 @@ from admin.acts import api_keys as acts
 from admin.acts import key_rotation
 from admin.acts.errors import NotFound
 from admin.acts.timestamps import rfc3339
-from admin.api.errors import unprocessable
+from admin.api.errors import check_configured
 from admin.api.grace import Grace, grace_ms
 from admin.api.operation import Call, Operation, answer
 from config.secret import MASK, Secret, obfuscate
@@ -70,9 +70,7 @@ async def list_api_keys(call: Call) -> Response:
 
 
 async def add_api_key(call: Call, body: NewApiKey) -> Response:
-    configured = call.deps.providers.by_name
-    if body.provider not in configured:
-        raise unprocessable({"provider": f"is not configured; there are {', '.join(sorted(configured))}"})
+    check_configured(body.provider, call.deps.providers.by_name)
     row = await acts.add_api_key(
         call.deps.stores,
         call.deps.clock,

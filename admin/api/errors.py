@@ -5,7 +5,7 @@ Errors of the acts, of the database and of the event bus become an ApiError here
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -61,6 +61,12 @@ def unprocessable(fields: Mapping[str, str]) -> ApiError:
     """422: well-formed, but these values cannot be."""
     error = "; ".join(f"{name} {fault}" if name else fault for name, fault in fields.items())
     return ApiError(422, "invalid_request", error, fields=fields)
+
+
+def check_configured(provider: str, configured: Iterable[str]) -> None:
+    """Raises ApiError 422."""
+    if provider not in configured:
+        raise unprocessable({"provider": f"is not configured; there are {', '.join(sorted(configured))}"})
 
 
 def too_many(wait_s: int) -> ApiError:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from admin.acts import prices as acts
 from admin.acts.timestamps import milliseconds, rfc3339
-from admin.api.errors import unprocessable
+from admin.api.errors import check_configured
 from admin.api.operation import Call, Operation, answer
 from config.prices.override import ClassPrices, Dollars, PriceClass
 from sql.repositories import prices
@@ -58,9 +58,7 @@ async def list_prices(call: Call) -> Response:
 
 
 async def set_price(call: Call, body: NewPrice) -> Response:
-    configured = call.deps.providers.by_name
-    if body.provider not in configured:
-        raise unprocessable({"provider": f"is not configured; there are {', '.join(sorted(configured))}"})
+    check_configured(body.provider, call.deps.providers.by_name)
     row = await acts.set_price(
         call.deps.stores,
         call.deps.clock,

@@ -57,7 +57,7 @@ def rotate(
     """
     body = {"key": sys.stdin.readline().strip() if key == "-" else key, "grace": grace}
     path = f"{_path(project_id, key_id)}/rotate"
-    _show(api(context, base_url, management_token).call("POST", path, body), as_json)
+    output.row(api(context, base_url, management_token).call("POST", path, body), as_json)
 
 
 @api_key.command("undo-rotation")
@@ -76,16 +76,9 @@ def undo_rotation(
       llm-proxy manage api-key undo-rotation 0198c0de-... --project-id ID
     """
     path = f"{_path(project_id, key_id)}/undo-rotation"
-    _show(api(context, base_url, management_token).call("POST", path), as_json)
+    output.row(api(context, base_url, management_token).call("POST", path), as_json)
 
 
 def _path(project_id: str, key_id: str | None = None) -> str:
     keys = f"/manage/projects/{quote(project_id, safe='')}/api_keys"
     return keys if key_id is None else f"{keys}/{quote(key_id, safe='')}"
-
-
-def _show(row: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        output.as_json(row)
-    else:
-        output.fields(row)

@@ -1,6 +1,6 @@
 """`llm-proxy manage management-tokens ...`: programs that may manage, each with its scopes."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
@@ -36,7 +36,7 @@ def list_management_tokens(
     if as_json:
         output.as_json(rows)
     else:
-        output.table([_in_words(row) for row in rows], _COLUMNS)
+        output.table(rows, _COLUMNS)
 
 
 @management_tokens.command()
@@ -60,7 +60,7 @@ def create(
       llm-proxy manage management-tokens create --name ci --scope read --scope tokens
     """
     body = {"name": name, "scopes": scopes, "duration_minutes": duration}
-    _show(api(context, base_url, management_token).call("POST", _PATH, body), as_json)
+    output.row(api(context, base_url, management_token).call("POST", _PATH, body), as_json)
 
 
 @management_tokens.command()
@@ -79,7 +79,7 @@ def rotate(
       llm-proxy manage management-tokens rotate 0198c0de-... --grace 1h
     """
     path = f"{_PATH}/{quote(token_id, safe='')}/rotate"
-    _show(api(context, base_url, management_token).call("POST", path, {"grace": grace}), as_json)
+    output.row(api(context, base_url, management_token).call("POST", path, {"grace": grace}), as_json)
 
 
 @management_tokens.command()
@@ -97,15 +97,4 @@ def revoke(
       llm-proxy manage management-tokens revoke 0198c0de-...
     """
     api(context, base_url, management_token).call("DELETE", f"{_PATH}/{quote(token_id, safe='')}")
-    _show({"id": token_id, "is_active": False}, as_json)
-
-
-def _show(row: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        output.as_json(row)
-    else:
-        output.fields(_in_words(row))
-
-
-def _in_words(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "scopes": " ".join(row["scopes"])} if "scopes" in row else row
+    output.row({"id": token_id, "is_active": False}, as_json)

@@ -1,6 +1,6 @@
 """`llm-proxy manage token ...`"""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
@@ -64,7 +64,9 @@ def get(
     Example:
       llm-proxy manage token get 0198c0de-...
     """
-    _show(api(context, base_url, management_token).call("GET", f"/manage/tokens/{quote(token_id, safe='')}"), as_json)
+    output.row(
+        api(context, base_url, management_token).call("GET", f"/manage/tokens/{quote(token_id, safe='')}"), as_json
+    )
 
 
 @token.command("generate", hidden=True)
@@ -92,7 +94,7 @@ def create(
         "duration_minutes": None if never else duration,
         **({} if max_requests is None else {"max_requests": max_requests}),
     }
-    _show(api(context, base_url, management_token).call("POST", "/manage/tokens", body), as_json)
+    output.row(api(context, base_url, management_token).call("POST", "/manage/tokens", body), as_json)
 
 
 @token.command()
@@ -121,7 +123,7 @@ def update(
         say("nothing to change: give --active/--revoked, --max-requests or --expires-at")
         raise typer.Exit(MISCONFIGURED)
     path = f"/manage/tokens/{quote(token_id, safe='')}"
-    _show(api(context, base_url, management_token).call("PATCH", path, body), as_json)
+    output.row(api(context, base_url, management_token).call("PATCH", path, body), as_json)
 
 
 @token.command()
@@ -142,7 +144,7 @@ def rotate(
       llm-proxy manage token rotate 0198c0de-... --grace 72h
     """
     path = f"/manage/tokens/{quote(token_id, safe='')}/rotate"
-    _show(api(context, base_url, management_token).call("POST", path, {"grace": grace}), as_json)
+    output.row(api(context, base_url, management_token).call("POST", path, {"grace": grace}), as_json)
 
 
 @token.command()
@@ -166,14 +168,7 @@ def revoke(
         raise typer.Exit(MISCONFIGURED)
     server = api(context, base_url, management_token)
     if project_id is not None:
-        _show(server.call("POST", f"/manage/projects/{quote(project_id, safe='')}/tokens/revoke"), as_json)
+        output.row(server.call("POST", f"/manage/projects/{quote(project_id, safe='')}/tokens/revoke"), as_json)
         return
     server.call("DELETE", f"/manage/tokens/{quote(token_id or '', safe='')}")
-    _show({"id": token_id, "is_active": False}, as_json)
-
-
-def _show(row: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        output.as_json(row)
-    else:
-        output.fields(row)
+    output.row({"id": token_id, "is_active": False}, as_json)

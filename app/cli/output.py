@@ -38,6 +38,14 @@ def fields(row: Mapping[str, Any]) -> None:
         say(f"{name.replace('_', ' ').ljust(width)}  {_text(value)}")
 
 
+def row(found: Mapping[str, Any], in_json: bool) -> None:
+    """One object, in one of the two ways."""
+    if in_json:
+        as_json(found)
+    else:
+        fields(found)
+
+
 def _cell(value: object) -> str:
     text = _text(value)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
@@ -48,4 +56,6 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
     return "".join(ch if ch.isprintable() else "�" for ch in str(value))  # a name may hold terminal escapes

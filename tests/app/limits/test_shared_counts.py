@@ -1,7 +1,7 @@
 """The connection to whoever counts: bounded waits, another try by itself, and settlements that are not lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from app.limits.resp import CountsAway
 from app.limits.shared import SharedCounts
 from config.secret import Secret
 from tests.support.redis_server import RedisServer, binaries
+from tests.support.waiting import until
 
 ASK = Ask("limit", 2, 1)
 
@@ -30,12 +31,6 @@ async def counting(
         yield shared
         keeping.cancel()
     shared.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_stands_still_is_away_after_the_time_and_back_when_it_goes_on(
