@@ -17,9 +17,9 @@ from typing import Final
 
 from tests.bench import nginx, peers
 from tests.bench.bars import bars
-from tests.bench.cases import FULL, QUICK, WHOLE, Plan
+from tests.bench.cases import FULL, QUICK, SCALED, WHOLE, Plan
 from tests.bench.chart import as_svg
-from tests.bench.contenders import Contender, awake, running_field, running_whole
+from tests.bench.contenders import Contender, awake, running_field, running_scaled, running_whole
 from tests.bench.figures import Figures
 from tests.bench.held import idle_mib, memory_held
 from tests.bench.memory import MIB, memory_of, worker_pid
@@ -51,6 +51,8 @@ def measure(plan: Plan) -> Figures:
         if plan.with_whole:
             outcome, idle_whole = _whole(plan, folder, mock, field.contenders)
             outcomes.append(outcome)
+            with running_scaled(folder, mock) as scaled:
+                outcomes.append(_told(compare(plan, SCALED, scaled)))
     return Figures(
         plan=plan,
         began=began,

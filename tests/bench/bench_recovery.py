@@ -24,7 +24,7 @@ import redis
 
 from tests.bench.load import Job
 from tests.bench.stand import WholeProduct, do, running_mock, running_proxy
-from tests.support.dispatchers import Dispatcher, answering_after, dispatching, fed
+from tests.support.dispatchers import answering_after, dispatching, fed
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.upstream import running_upstream
 from tests.support.waiting import eventually
@@ -49,20 +49,16 @@ def taken_over(folder: Path, url: str, number: signal.Signals) -> float:
         receiver = WebhookReceiver(upstream, "/hook")
         receiver.next(answering_after(may_answer))
         environ["WEBHOOK_URL"] = receiver.url
-        with dispatching(folder, **environ) as one, dispatching(folder, **environ) as other:
-            sent = fed(url, 10, folder.name)
-            receiver.refused = {sent[4]}
-            holder = _holder(one, other)
-            holder.process.send_signal(number)
-            ended_at = time.monotonic()
-            may_answer.set()
-            eventually(lambda: len(receiver.done) == 9, within_s=_LONGEST_S)
-            return time.monotonic() - ended_at
-
-
-def _holder(one: Dispatcher, other: Dispatcher) -> Dispatcher:
-    eventually(lambda: one.live("in_flight") + other.live("in_flight") == 10)
-    return one if one.live("in_flight") else other
+        sent = fed(url, 10, folder.name)  # before anybody reads, so that the ten are one batch
+        receiver.refused = {sent[4]}
+        with dispatching(folder, **environ) as holder:
+            eventually(lambda: holder.live("in_flight") == 10)
+            with dispatching(folder, **environ):
+                holder.process.send_signal(number)
+                ended_at = time.monotonic()
+                may_answer.set()
+                eventually(lambda: len(receiver.done) == 9, within_s=_LONGEST_S)
+                return time.monotonic() - ended_at
 
 
 def first_append(server: RedisServer) -> float:

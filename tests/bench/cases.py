@@ -65,6 +65,7 @@ ALONE: Final = _json(1, has_pair=True)
 JSON: Final = _json(64, has_pair=True)
 BURST: Final = Case(name="SSE burst", kind="burst", concurrency=16, events=50, has_pair=True)
 PACED: Final = _paced(64, 10, has_pair=True)
+SCALED: Final = Case(name="2 workers on 2 cores, JSON, c=64", kind="json", concurrency=64)
 WHOLE: Final = Case(name="whole product on one core, JSON, c=64", kind="json", concurrency=64)
 
 QUICK_CASES: Final = (ALONE, JSON, BURST, PACED)
@@ -90,7 +91,7 @@ class Plan(Struct, frozen=True):
     seconds: float
     """Of one contender's turn in a round; paced streams take theirs."""
     with_whole: bool
-    """Also the whole product on one core, on either bus."""
+    """Also the whole product on one core, on either bus, and two workers."""
     stream_events: int
     """Of the long stream whose memory is watched."""
     size: int

@@ -17,6 +17,8 @@ _COLOURS: Final = {
     "ours, unrecorded": "#9ec1ff",
     "LiteLLM": "#d1710f",
     "Portkey": "#b65bd6",
+    "1 worker": "#9ec1ff",
+    "2 workers": "#4c8dff",
     "whole, embedded bus": "#4c8dff",
     "whole, Redis bus": "#d64f6b",
 }

@@ -104,6 +104,21 @@ def running_whole(folder: Path, mock: Mock) -> Iterator[list[Contender]]:
         yield found
 
 
+@contextlib.contextmanager
+def running_scaled(folder: Path, mock: Mock) -> Iterator[list[Contender]]:
+    """One worker and two, on all cores, where load and upstream are as well."""
+    everywhere = set().union(*cores())
+    with contextlib.ExitStack() as stack:
+        found = []
+        for name, workers in (("1 worker", "1"), ("2 workers", "2")):
+            more = {"LLM_PROXY_WORKERS": workers}
+            proxy = stack.enter_context(running_proxy(folder / name, mock, environ=more, on=everywhere))
+            found.append(_proxied(name, proxy))
+        for contender in found:
+            _signal(contender.pid, signal.SIGSTOP)
+        yield found
+
+
 def _direct(case: Case, seconds: float, mock: Mock) -> Job:
     if case.is_refused or case.is_tls:
         raise Cannot("it is no proxy")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.bars import NOT_HERE, Bar, bars
-from tests.bench.cases import WHOLE
+from tests.bench.cases import SCALED, WHOLE
 from tests.bench.figures import Figures
 from tests.bench.held import Held
 from tests.bench.outcome import SATURATED, Outcome, Ratio, Turn
@@ -85,6 +85,9 @@ def _case(outcome: Outcome) -> Iterator[str]:
     case = outcome.case
     if case.name == WHOLE.name:
         note = "Processor time is that of all processes until every event is delivered. Redis is on the other core."
+    elif case.name == SCALED.name:
+        times = _ratio(outcome.ratio("2 workers", "1 worker"))
+        note = f"On all cores, together with load and upstream. Two workers answer {times} times what one does."
     elif case.kind == "streams":
         offered = case.concurrency * 1000 / case.gap_ms
         note = f"{offered:,.0f} chunks/s offered, each stream at its own time; delays and processor time are a chunk's."

@@ -122,10 +122,11 @@ def running_proxy(
     *,
     environ: Mapping[str, str] = MappingProxyType({}),
     apis: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+    on: set[int] | None = None,
 ) -> Iterator[Proxy]:
     """A proxy with one worker and the settings as they are shipped, apart from room for a long run's events.
 
-    `apis` changes entries of the providers file.
+    `apis` changes entries of the providers file; `on` are its cores, if not the one of what is measured.
     """
     folder.mkdir(parents=True, exist_ok=True)
     roomy = {
@@ -134,7 +135,7 @@ def running_proxy(
         "ADMIN_UI_LISTEN_ADDR": f"127.0.0.1:{free_port()}",
     }
     proxy = kind(folder, upstream, environ={**roomy, **environ}, apis={**_apis(upstream), **apis})
-    with on_cores(cores()[0]):
+    with on_cores(on or cores()[0]):
         proxy.start()
     try:
         yield proxy
