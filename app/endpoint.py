@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from app.errors import ClientGone, Draining, InvalidRequest, ProviderNotFound, Refusal
 from app.exchange import Exchange, Facts, Headers, Proceed
+from app.patience import Patience
 from app.reply import AsgiReply, Send
 from app.request_body import Receive, RequestBody
 from config.client_address import client_address
@@ -32,6 +33,7 @@ class Endpoint:
         providers: Providers,
         settings: Settings,
         clock: Clock,
+        patience: Patience,
         trusted: Sequence[IPv4Network | IPv6Network],
     ) -> None:
         self._proceed = proceed
@@ -39,6 +41,7 @@ class Endpoint:
         self._max_body_bytes = settings.max_request_body_bytes
         self._keep_bytes = max(settings.observability_max_request_body_bytes, _KEPT_OF_A_STREAMED_BODY)
         self._clock = clock
+        self._patience = patience
         self._trusted = trusted
         self.is_draining = False
 
@@ -68,7 +71,11 @@ class Endpoint:
         exchange.client_ip = self._client_ip(scope, headers)
         exchange.reply = AsgiReply(send)
         exchange.body = RequestBody(
-            receive, length=_body_length(exchange), max_bytes=self._max_body_bytes, keep_bytes=self._keep_bytes
+            receive,
+            self._patience,
+            length=_body_length(exchange),
+            max_bytes=self._max_body_bytes,
+            keep_bytes=self._keep_bytes,
         )
         self._route(exchange)
         return exchange

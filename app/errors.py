@@ -4,6 +4,7 @@ Refusal                     code, status and what the client should do next
  +- before authentication   MethodNotAllowed EndpointNotFound ProviderNotFound ParamNotAllowed OriginRequired
  |                          OriginNotAllowed InvalidRequest BodyTooLarge NotImplementedYet
  +- authentication          InvalidToken TokenExpired TokenInactive
+ +- the body                RequestTimeout
  +- the project             ProjectInactive UpstreamKeyMissing QuotaExceeded
  +- the policy              ModelNotAllowed RateLimitExceeded BudgetExceeded
  +- the upstream            UpstreamUnreachable UpstreamCut UpstreamTimeout
@@ -66,6 +67,10 @@ class InvalidRequest(Refusal):
 
 class BodyTooLarge(Refusal):
     code, status = "body_too_large", 413
+
+
+class RequestTimeout(Refusal):
+    code, status, may_heal = "request_timeout", 408, True
 
 
 class NotImplementedYet(Refusal):

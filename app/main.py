@@ -26,6 +26,7 @@ from app.limits.parts import WorkerLimits
 from app.lookups import Lookups
 from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes
+from app.patience import Patience
 from app.pipeline import Parts, build_pipeline, check_names
 from app.pricing.overrides import OverrideFollower
 from app.pricing.prices import Prices
@@ -73,6 +74,7 @@ class Worker:
             limit_s=settings.disconnect_drain_s,
             max_bytes=settings.disconnect_drain_bytes,
         )
+        self._patience = Patience(settings.request_body_look_ms)
         self._name = new_id()
         self._metrics_folder = paths.metrics_dir(settings)
 
@@ -115,6 +117,7 @@ class Worker:
                     counts.flush_regularly(),
                     limits.keep_up(),
                     overrides.follow(),
+                    self._patience.keep(),
                     self._report(spool, lookups, upstreams, limits),
                 )
             )
@@ -166,7 +169,14 @@ class Worker:
             include_usage=settings.include_usage,
         )
         proceed = build_pipeline(parts, settings.processors)
-        return Endpoint(proceed, providers=self._providers, settings=settings, clock=clock, trusted=self._trusted)
+        return Endpoint(
+            proceed,
+            providers=self._providers,
+            settings=settings,
+            clock=clock,
+            patience=self._patience,
+            trusted=self._trusted,
+        )
 
     def _routes(self, endpoint: Endpoint, health: Health, stores: Stores) -> list[BaseRoute]:
         return [

@@ -2,7 +2,8 @@
 
 ASGI gives both through one `receive()`. A body of at most BUFFER_BYTES whose length is known is read whole, which is
 nearly every call. From `attend` on, a `receive()` is always outstanding, except while QUEUE_PIECES of a longer body lie
-here: so a client's leaving is seen even while the upstream says nothing, and cancels the task of its exchange.
+here: so a client's leaving is seen even while the upstream says nothing, and cancels the task of its exchange. One
+that sends next to nothing is given up (`patience.py`).
 """
 
 import asyncio
@@ -11,7 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from app.errors import BodyTooLarge, ClientGone
+from app.errors import BodyTooLarge, ClientGone, RequestTimeout
+from app.patience import Patience
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,6 +29,7 @@ class RequestBody:
         "_max_bytes",
         "_more",
         "_on_leaving",
+        "_patience",
         "_pieces",
         "_prefix",
         "_receive",
@@ -39,8 +42,11 @@ class RequestBody:
         "waited_ns",
     )
 
-    def __init__(self, receive: Receive, *, length: int | None, max_bytes: int, keep_bytes: int) -> None:
+    def __init__(
+        self, receive: Receive, patience: Patience, *, length: int | None, max_bytes: int, keep_bytes: int
+    ) -> None:
         self._receive = receive
+        self._patience = patience
         self._received: asyncio.Future[Message] | None = None
         """The outstanding `receive()`."""
         self._attending: asyncio.Task[Any] | None = None
@@ -52,7 +58,7 @@ class RequestBody:
         self._prefix: bytes | bytearray = b""  # a body that comes in one piece is never copied
         self._complete = length == 0
         self.ended_by: Exception | None = None
-        """Why the attending task was cancelled."""
+        """Why the attending task, or what it waited for, was cancelled."""
         self.is_abandoned = False
         """The client has left, and its exchange goes on without it."""
         self.keep_bytes = keep_bytes
@@ -76,16 +82,20 @@ class RequestBody:
     def is_seen_whole(self) -> bool:
         return self._complete and self.size == len(self._prefix)
 
+    @property
+    def is_awaited(self) -> bool:
+        return self._received is not None and not self._complete
+
     def check_length(self) -> None:
         """Raises BodyTooLarge before a byte is read, where Content-Length tells."""
         if self.length is not None and self.length > self._max_bytes:
             raise self._too_large()
 
     async def read_all(self, max_bytes: int) -> bytes:
-        """The whole body. Raises BodyTooLarge beyond `max_bytes`, ClientGone."""
+        """The whole body. Raises BodyTooLarge beyond `max_bytes`, ClientGone, RequestTimeout."""
         began = time.monotonic_ns()
         while not self._complete:
-            self._keep(self._piece_of(await self._receive()))
+            self._keep(self._piece_of(await self._message()))
             if self.size > max_bytes:
                 raise BodyTooLarge(f"The body is larger than {max_bytes} bytes, the most that can be checked here.")
         self.waited_ns += time.monotonic_ns() - began
@@ -113,6 +123,14 @@ class RequestBody:
         self._attending, self._on_leaving = asyncio.current_task(), on_leaving
         self._listen()
 
+    def give_up(self) -> None:
+        """Of a client that does not go on with its body."""
+        self.ended_by = RequestTimeout("The body came too slowly or not at all; send the request again.")
+        if self._attending is not None:
+            self._attending.cancel()
+        elif self._received is not None:
+            self._received.cancel()
+
     def leave(self) -> None:
         """Nobody wants to know any more."""
         self._attending = self._on_leaving = None
@@ -122,12 +140,27 @@ class RequestBody:
 
     def let_go(self) -> None:
         """The exchange is over. Until nobody holds `receive`, the server in front neither reads on nor closes."""
+        self._patience.forget(self)
         self._receive = _nothing_more
         self.ended_by = None
 
+    async def _message(self) -> Message:
+        self._patience.watch(self)
+        self._received = asyncio.ensure_future(self._receive())  # a future of Granian's is taken as it is
+        try:
+            return await self._received
+        except asyncio.CancelledError:
+            if self.ended_by is None or _is_cancelled():
+                raise
+            raise self.ended_by from None
+        finally:
+            self._received = None
+
     def _listen(self) -> None:
+        if not self._complete:
+            self._patience.watch(self)
         if self._received is None and self._attending is not None and len(self._pieces) < _QUEUE_PIECES:
-            self._received = asyncio.ensure_future(self._receive())  # a future of Granian's is taken as it is
+            self._received = asyncio.ensure_future(self._receive())
             self._received.add_done_callback(self._hear)
 
     def _hear(self, received: "asyncio.Future[Message]") -> None:
@@ -179,12 +212,20 @@ class RequestBody:
         piece: bytes = message.get("body", b"")
         self.size += len(piece)
         self._complete |= not message.get("more_body", False) or self.size == self.length
+        if self._complete:
+            self._patience.forget(self)
         if self.size > self._max_bytes:
             raise self._too_large()
         return piece
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body is larger than {self._max_bytes} bytes; send less.")
+
+
+def _is_cancelled() -> bool:
+    """The task itself, and not only what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _nothing_more() -> Message:

@@ -104,6 +104,14 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_request_body_bytes: Annotated[
         int, about("Larger request bodies get 413.", env="LLM_PROXY_MAX_REQUEST_BODY_BYTES", ge=1)
     ] = 512 * 1024 * 1024
+    request_body_look_ms: Annotated[
+        int,
+        about(
+            "How often bodies that are still coming are looked at: one that came on by less than 1 KiB since gets 408.",
+            env="LLM_PROXY_REQUEST_BODY_LOOK_MS",
+            ge=10,
+        ),
+    ] = 30_000
     disconnect_drain_s: Annotated[
         int,
         about(

@@ -16,6 +16,7 @@ from app.endpoint import Endpoint
 from app.errors import InvalidToken
 from app.exchange import Exchange
 from app.metrics import Metrics
+from app.patience import Patience
 from app.pipeline import Processor, compose
 from app.pricing.prices import Prices
 from app.processors.record import Record
@@ -93,6 +94,7 @@ async def test_nothing_holds_a_client_whose_exchange_is_over(no_collector: None,
         providers=load_providers(SHIPPED_FILE),
         settings=settings,
         clock=SystemClock(),
+        patience=Patience(settings.request_body_look_ms),
         trusted=[],
     )
     scope = {

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import BodyTooLarge, ClientGone
+from app.errors import BodyTooLarge, ClientGone, RequestTimeout
+from app.patience import LEAST_BYTES, Patience
 from app.request_body import RequestBody
 from tests.support.waiting import until
 
+PATIENT = Patience(3_600_000)
 GONE = {"type": "http.disconnect"}
 
 
@@ -33,8 +35,8 @@ class Client:
         finally:
             self.listens -= 1
 
-    def body(self, length: int | None = None, *, max_bytes: int = 1000) -> RequestBody:
-        return RequestBody(self.receive, length=length, max_bytes=max_bytes, keep_bytes=5)
+    def body(self, length: int | None = None, *, max_bytes: int = 1000, patience: Patience = PATIENT) -> RequestBody:
+        return RequestBody(self.receive, patience, length=length, max_bytes=max_bytes, keep_bytes=5)
 
 
 async def attended(body: RequestBody, ready: asyncio.Event) -> None:
@@ -66,7 +68,7 @@ async def test_an_error_of_the_server_in_front_ends_the_exchange_with_it() -> No
     async def receive() -> dict[str, Any]:
         raise RuntimeError("no transport")
 
-    body, ready = RequestBody(receive, length=None, max_bytes=9, keep_bytes=9), asyncio.Event()
+    body, ready = RequestBody(receive, PATIENT, length=None, max_bytes=9, keep_bytes=9), asyncio.Event()
     attending = asyncio.create_task(attended(body, ready))
 
     await until(attending.done)
@@ -86,7 +88,7 @@ async def test_who_has_left_hears_nothing_more_also_when_a_cancellation_ends_in_
             return message
         raise AssertionError
 
-    body = RequestBody(receive, length=None, max_bytes=9, keep_bytes=9)
+    body = RequestBody(receive, PATIENT, length=None, max_bytes=9, keep_bytes=9)
     body.attend()
     await asyncio.sleep(0)
 
@@ -174,3 +176,70 @@ async def test_what_was_read_whole_before_is_streamed_from_memory() -> None:
 
     assert [p async for p in body.stream()] == [b"abcdefghi"]
     body.leave()
+
+
+async def read_whole(body: RequestBody) -> bytes:
+    return await body.read_all(10_000)
+
+
+async def test_a_body_that_does_not_come_on_is_given_up_at_the_second_look() -> None:
+    patience, client = Patience(1), Client(piece(b"a"))
+    reading = asyncio.create_task(read_whole(client.body(9, patience=patience)))
+    await until(lambda: client.listens == 1 and client.says.empty())
+
+    patience.look()
+    client.says.put_nowait(piece(b"b"))  # a byte is no progress
+    await until(lambda: client.listens == 1 and client.says.empty())
+    assert not reading.done()
+    patience.look()
+
+    with pytest.raises(RequestTimeout):
+        await reading
+    assert not patience._sizes
+
+
+async def test_a_slow_body_that_comes_on_is_waited_for() -> None:
+    patience, client = Patience(1), Client()
+    body = client.body(3 * LEAST_BYTES, max_bytes=10_000, patience=patience)
+    reading = asyncio.create_task(read_whole(body))
+    for count in (1, 2, 3):
+        patience.look()
+        client.says.put_nowait(piece(b"x" * LEAST_BYTES))
+        await until(lambda count=count: body.size == count * LEAST_BYTES)  # type: ignore[misc]
+
+    assert len(await reading) == 3 * LEAST_BYTES
+    assert not patience._sizes
+
+
+async def test_what_nobody_reads_on_is_let_be_and_given_up_only_when_it_is_waited_for() -> None:
+    patience, ready = Patience(1), asyncio.Event()
+    client = Client(*(piece(b"x") for _ in range(4)))
+    body = client.body(patience=patience)
+    attending = asyncio.create_task(attended(body, ready))
+    await until(lambda: body.size == 4)
+    for _ in range(3):
+        patience.look()
+    assert body.ended_by is None
+
+    pieces: AsyncIterator[bytes] = body.stream()
+    await anext(pieces)
+    await anext(pieces)  # now the next one is waited for
+    patience.look()
+    assert body.ended_by is None
+    patience.look()
+
+    await until(attending.done)
+    assert isinstance(body.ended_by, RequestTimeout)
+
+
+async def test_a_cancellation_at_the_moment_of_giving_up_is_a_cancellation() -> None:
+    patience, client = Patience(1), Client()
+    reading = asyncio.create_task(read_whole(client.body(9, patience=patience)))
+    await until(lambda: client.listens == 1)
+    patience.look()
+
+    patience.look()
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading

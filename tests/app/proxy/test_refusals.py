@@ -189,3 +189,21 @@ def raw_status(proxy: Proxy, method: str, target: str) -> tuple[int, str]:
         wire.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         head, _, body = wire.makefile("rb").read().partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), json.loads(body)["code"]
+
+
+@pytest.mark.parametrize("head", ["content-length: 5000", "transfer-encoding: chunked"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
+def test_a_body_that_does_not_come_is_408_and_its_connection_is_closed(
+    own_proxy: Proxy, upstream: Upstream, head: str, path: str
+) -> None:
+    own_proxy.environ["LLM_PROXY_REQUEST_BODY_LOOK_MS"] = "100"
+    own_proxy.start()
+
+    with socket.create_connection(("127.0.0.1", own_proxy.port), timeout=60) as client:
+        call = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {own_proxy.token}\r\n{head}\r\n\r\n"
+        client.sendall(call.encode() + b"5\r\nabcde\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))  # to the end of the connection
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+    eventually(lambda: [event.code for event in own_proxy.events()] == ["request_timeout"])
