@@ -29,7 +29,7 @@ _PRAGMAS: Final = (
     "PRAGMA auto_vacuum=INCREMENTAL",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    "PRAGMA cache_size=-16384",  # KiB
+    "PRAGMA cache_size=-4096",  # KiB; what is appended is read at once, and a backlog in order
     "PRAGMA temp_store=MEMORY",
 )
 

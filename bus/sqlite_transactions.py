@@ -1,10 +1,12 @@
 """What the embedded log does inside one transaction, one function per verb of the Bus protocol.
 
 Everything here is synchronous and runs on the log's own thread, between BEGIN IMMEDIATE and COMMIT. Times of leases
-are monotonic milliseconds of this process: no lease outlives the process that holds the file.
+are monotonic milliseconds of this process: no lease outlives the process that holds the file. What is done to a batch
+is one statement where it can be: at each of them Python's lock changes hands.
 """
 
 import itertools
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -95,12 +97,13 @@ def read(
             break
         taken.append((seq, Delivery(str(seq), event_id, 1, payload)))
     if taken:
-        on.executemany(
+        first, last = taken[0][0], taken[-1][0]
+        on.execute(
             "INSERT INTO leases (grp, seq, consumer, is_out, at_ms, deliveries, unsettled)"
-            " VALUES (?, ?, ?, 1, ?, 1, 1)",
-            [(group, seq, consumer, now_ms) for seq, _ in taken],
+            " SELECT ?, seq, ?, 1, ?, 1, 1 FROM events WHERE seq BETWEEN ? AND ?",
+            (group, consumer, now_ms, first, last),
         )
-        on.execute("UPDATE groups SET next_seq = ? WHERE name = ?", (taken[-1][0] + 1, group))
+        on.execute("UPDATE groups SET next_seq = ? WHERE name = ?", (last + 1, group))
     return [delivery for _, delivery in taken]
 
 
@@ -145,9 +148,12 @@ def extend(on: sqlite3.Connection, now_ms: int, group: str, consumer: str, keys:
 
 def ack(on: sqlite3.Connection, group: str, keys: Sequence[str]) -> None:
     """Not fenced by owner: what has been delivered has been delivered, whoever did it. Twice counts once."""
-    done = on.executemany("DELETE FROM leases WHERE grp = ? AND seq = ?", [(group, int(key)) for key in keys])
+    seqs = [int(key) for key in keys]
+    done = on.execute(
+        "DELETE FROM leases WHERE grp = ? AND seq IN (SELECT value FROM json_each(?))", (group, json.dumps(seqs))
+    )
     on.execute("UPDATE groups SET delivered = delivered + ? WHERE name = ?", (max(0, done.rowcount), group))
-    drop_returned(on, [int(key) for key in keys])
+    drop_returned(on, seqs)
 
 
 def retry_in(on: sqlite3.Connection, due_ms: int, group: str, consumer: str, keys: Sequence[str]) -> None:
