@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,14 +19,14 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from tests.bench.abuse_report import as_markdown
 from tests.bench.bad_clients import Bad
 from tests.bench.gauges import Look, counted, growth, look
 from tests.bench.stand import WholeProduct, running_mock, running_proxy
-from tests.support.proxy import ROOT, Proxy
+from tests.bench.watching import watched
+from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
 _REPORT: Final = Path(__file__).with_name("abuse.md")
@@ -127,7 +126,8 @@ def _abused(product: Proxy, minutes: float, every_s: float, quiet_s: float) -> F
         time.sleep(quiet_s)
         looks, before = [look(product, began)], ordinary.taken()
         bad = Bad(port=product.port, token=product.token, seconds=minutes * 60, clients=_CLIENTS)
-        told = _watched(product, bad, looks, began, every_s)
+        more, told = watched(product, "tests.bench.bad_clients", bad, began=began, every_s=every_s, told=_line)
+        looks += more
         during = ordinary.taken()
         with contextlib.suppress(AssertionError):  # then it is a complaint
             eventually(lambda: counted(product).get(_IN_FLIGHT, 9) <= 1, every_s=1)
@@ -135,21 +135,13 @@ def _abused(product: Proxy, minutes: float, every_s: float, quiet_s: float) -> F
         time.sleep(quiet_s)
         looks.append(look(product, began))
         after = ordinary.taken()
-    return Found(began=started, clients=_CLIENTS, told=told, before=before, during=during, after=after, looks=looks)
+    return Found(
+        began=started, clients=_CLIENTS, told=json.loads(told), before=before, during=during, after=after, looks=looks
+    )
 
 
-def _watched(product: Proxy, bad: Bad, looks: list[Look], began: float, every_s: float) -> dict[str, dict[str, int]]:
-    command = [sys.executable, "-m", "tests.bench.bad_clients", msgspec.json.encode(bad).decode()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        while process.poll() is None:
-            try:
-                process.wait(every_s)
-            except subprocess.TimeoutExpired:
-                looks.append(look(product, began))
-                print(f"{looks[-1].at_s:.0f} s: {looks[-1].processes.get('worker')}", flush=True)
-        assert process.stdout is not None
-        found: dict[str, dict[str, int]] = json.loads(process.stdout.read())
-        return found
+def _line(seen: Look) -> str:
+    return f"{seen.at_s:.0f} s: {seen.processes.get('worker')}"
 
 
 def under_abuse(looks: Sequence[Look]) -> list[Look]:

@@ -6,7 +6,6 @@ Writes soak.md beside this; fails when a process's memory, files or threads grow
 import argparse
 import contextlib
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,12 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from tests.bench.gauges import Look, counted, growth, look
 from tests.bench.mixed import Mix
 from tests.bench.stand import WholeProduct, running_mock, running_proxy
-from tests.support.proxy import ROOT, Proxy
+from tests.bench.watching import watched
+from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
 _REPORT: Final = Path(__file__).with_name("soak.md")
@@ -43,21 +41,12 @@ def run(minutes: float, every_s: float) -> tuple[list[Look], Counter[str]]:
 
 def soaked(product: Proxy, minutes: float, every_s: float) -> tuple[list[Look], Counter[str]]:
     mix = Mix(port=product.port, token=product.token, seconds=minutes * 60)
-    command = [sys.executable, "-m", "tests.bench.mixed", msgspec.json.encode(mix).decode()]
     began = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as load:
-        looks = [look(product, began)]
-        while load.poll() is None:
-            try:
-                load.wait(every_s)
-            except subprocess.TimeoutExpired:
-                looks.append(look(product, began))
-                print(_line(looks[-1]), flush=True)
-        assert load.stdout is not None
-        came = Counter(json.loads(load.stdout.read()))
+    before = look(product, began)
+    during, told = watched(product, "tests.bench.mixed", mix, began=began, every_s=every_s, told=_line)
     with contextlib.suppress(AssertionError):  # then it is a complaint
         eventually(lambda: counted(product).get(_IN_FLIGHT) == 0, every_s=1)
-    return [*looks, look(product, began)], came
+    return [before, *during, look(product, began)], Counter(json.loads(told))
 
 
 def _line(seen: Look) -> str:
