@@ -25,11 +25,11 @@ for i = 1, #KEYS / 2 do
       change = actual -- it was given back meanwhile, but it has been used
     end
     if change ~= 0 then
-      local sum = redis.call('HINCRBY', hash, 's', whole(change))
-      if top == 0 and sum == 0 and redis.call('ZCARD', holds) == 0 then
-        redis.call('DEL', hash) -- clients choose names: what holds nothing takes no room
-      end
+      redis.call('HINCRBY', hash, 's', whole(change))
       if top > 0 then redis.call('HINCRBY', hash, 'b' .. whole(bucket), whole(change)) end
+    end
+    if top == 0 and tonumber(state[1]) + change == 0 and redis.call('ZCARD', holds) == 0 then
+      redis.call('DEL', hash) -- clients choose names: what holds nothing takes no room
     end
   end
 end
