@@ -1,6 +1,5 @@
 """`llm-proxy dispatcher`: delivers events to the backends, where the bus can be shared between processes."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -39,7 +38,9 @@ def dispatcher(
                 "well; a separate dispatcher needs Redis"
             ]
         )
+    import uvloop
+
     from app.cli.dispatching import dispatch
 
     set_up_logs(settings, "dispatcher")
-    raise typer.Exit(asyncio.run(dispatch(settings)))
+    raise typer.Exit(uvloop.run(dispatch(settings)))

@@ -49,29 +49,29 @@ def _proxy(settings: Settings, options: Sequence[str]) -> int:
 
 
 def _keeper(settings: Settings, options: Sequence[str]) -> int:
-    import asyncio
+    import uvloop
 
     from app.cli.keeper import keep
 
-    return asyncio.run(keep(settings, with_dispatcher="--no-dispatcher" not in options))
+    return uvloop.run(keep(settings, with_dispatcher="--no-dispatcher" not in options))
 
 
 def _limits(settings: Settings, options: Sequence[str]) -> int:
-    import asyncio
+    import uvloop
 
     from app.limits.owner import own_until_told
     from config import paths
 
-    asyncio.run(own_until_told(paths.limits_dir(settings), paths.limits_socket(settings)))
+    uvloop.run(own_until_told(paths.limits_dir(settings), paths.limits_socket(settings)))
     return 0
 
 
 def _dispatcher(settings: Settings, options: Sequence[str]) -> int:
-    import asyncio
+    import uvloop
 
     from app.cli.dispatching import dispatch
 
-    return asyncio.run(dispatch(settings, is_child=True))
+    return uvloop.run(dispatch(settings, is_child=True))
 
 
 def _admin(settings: Settings, options: Sequence[str]) -> int:
