@@ -65,9 +65,6 @@ class RedisStreams(RedisLots):
         found = await self._link.call("XRANGE", self._stream, "-", "+", "COUNT", 1)
         return int(found[0][0].partition(b"-")[0]) if found else None
 
-    async def expire_claims(self, before_ms: int) -> int:
-        return await self._payloads.expire(before_ms, [await self.oldest_ms()])
-
     async def stats(self) -> BusStats:
         entries, appended, _, *groups = await self._run("stats", [self._stream, self._keys.counters], [])
         size = await self._link.call("MEMORY", "USAGE", self._stream)

@@ -20,6 +20,8 @@ from bus.redis_letters import RedisLetters
 from bus.redis_link import RedisLink
 from bus.redis_payloads import Payloads
 from bus.redis_streams import RedisStreams
+from bus.sharded import ShardedStreams
+from bus.shards import Shard, Shards
 from config.clock import SystemClock
 from config.secret import Secret
 from config.settings import Settings
@@ -348,9 +350,14 @@ async def test_a_relay_that_died_before_the_append_does_it_again(bus: RedisStrea
     assert len(claims_in(tmp_path)) == 1
 
 
-async def test_claims_go_by_age_but_not_while_an_entry_refers_to_them(
-    bus: RedisStreams, redis_url: str, tmp_path: Path
-) -> None:
+async def test_claims_go_by_age_but_not_while_an_entry_refers_to_them(redis_url: str, tmp_path: Path) -> None:
+    payloads = payloads_at(tmp_path / "claims")
+
+    def open_shard(number: int) -> Shard:
+        return Shard.of(number, RedisLink(Secret(redis_url)), "k", min_idle_ms=100, payloads=payloads)
+
+    bus = ShardedStreams(Shards(open_shard, 1, "k", payloads))
+    await bus.ensure_groups(["db"])
     await bus.append(SPOOL, 1, 0, large(0, 1))
     later = SystemClock().now_ms() + 8 * DAY_MS
 
@@ -360,3 +367,4 @@ async def test_claims_go_by_age_but_not_while_an_entry_refers_to_them(
     client(redis_url).xtrim("{k}:evt", 0, approximate=False)
     assert await bus.expire_claims(later) == 1
     assert claims_in(tmp_path) == []
+    await bus.close()
