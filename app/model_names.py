@@ -40,11 +40,10 @@ def checked_models(exchange: Exchange) -> Iterable[str]:
 
 
 def _beside(body: bytes) -> Iterable[str]:
+    _check_is_json(body)
     keys = list(itertools.islice(_KEY.finditer(body), 2))
     if len(keys) < 2 and not any(key.group(1) for key in keys):
-        _check_is_json(body)
         return ()
-    _check_is_json(body)
     if len(body) > _MOST_BYTES:
         raise InvalidRequest("The model is checked here, and stands more than once in a body of more than 1 MiB.")
     fields = fields_of(body)

@@ -89,22 +89,22 @@ def read(
     cursor = on.execute(
         "SELECT seq, event_id, payload FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (row[0], max_entries)
     )
-    taken: list[tuple[int, Delivery]] = []
+    taken: list[Delivery] = []
     size = 0
     for seq, event_id, payload in cursor:
         size += len(payload)
         if taken and size > max_bytes:
             break
-        taken.append((seq, Delivery(str(seq), event_id, 1, payload)))
+        taken.append(Delivery(str(seq), event_id, 1, payload))
     if taken:
-        first, last = taken[0][0], taken[-1][0]
+        first, last = int(taken[0].key), int(taken[-1].key)
         on.execute(
             "INSERT INTO leases (grp, seq, consumer, is_out, at_ms, deliveries, unsettled)"
             " SELECT ?, seq, ?, 1, ?, 1, 1 FROM events WHERE seq BETWEEN ? AND ?",
             (group, consumer, now_ms, first, last),
         )
         on.execute("UPDATE groups SET next_seq = ? WHERE name = ?", (last + 1, group))
-    return [delivery for _, delivery in taken]
+    return taken
 
 
 def claim(

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +63,11 @@ def awake(contender: Contender) -> Iterator[None]:
         _signal(contender.pid, signal.SIGSTOP)
 
 
+def _put_to_sleep(contenders: Iterable[Contender]) -> None:
+    for contender in contenders:
+        _signal(contender.pid, signal.SIGSTOP)
+
+
 def _signal(pid: int, number: signal.Signals) -> None:
     for member in family(pid):
         with contextlib.suppress(ProcessLookupError):
@@ -83,8 +88,7 @@ def running_field(folder: Path, mock: Mock) -> Iterator[Field]:
                 found.append(start(folder, mock, stack))
             except Cannot as reason:
                 absent[name] = str(reason)
-        for contender in found[1:]:
-            _signal(contender.pid, signal.SIGSTOP)
+        _put_to_sleep(found[1:])
         yield Field(found, absent, ours)
 
 
@@ -99,8 +103,7 @@ def running_whole(folder: Path, mock: Mock) -> Iterator[list[Contender]]:
         for name, more in (("whole, embedded bus", {}), ("whole, Redis bus", {"REDIS_URL": redis.url})):
             product = stack.enter_context(running_proxy(folder / name, mock, WholeProduct, environ=more))
             found.append(_proxied(name, product))
-        for contender in found:
-            _signal(contender.pid, signal.SIGSTOP)
+        _put_to_sleep(found)
         yield found
 
 
@@ -114,8 +117,7 @@ def running_scaled(folder: Path, mock: Mock) -> Iterator[list[Contender]]:
             more = {"LLM_PROXY_WORKERS": workers}
             proxy = stack.enter_context(running_proxy(folder / name, mock, environ=more, on=everywhere))
             found.append(_proxied(name, proxy))
-        for contender in found:
-            _signal(contender.pid, signal.SIGSTOP)
+        _put_to_sleep(found)
         yield found
 
 

@@ -20,8 +20,6 @@ from bus.redis_letters import RedisLetters
 from bus.redis_link import RedisLink
 from bus.redis_payloads import Payloads
 from bus.redis_streams import RedisStreams
-from bus.sharded import ShardedStreams
-from bus.shards import Shard, Shards
 from config.clock import SystemClock
 from config.secret import Secret
 from config.settings import Settings
@@ -351,12 +349,10 @@ async def test_a_relay_that_died_before_the_append_does_it_again(bus: RedisStrea
 
 
 async def test_claims_go_by_age_but_not_while_an_entry_refers_to_them(redis_url: str, tmp_path: Path) -> None:
-    payloads = payloads_at(tmp_path / "claims")
-
-    def open_shard(number: int) -> Shard:
-        return Shard.of(number, RedisLink(Secret(redis_url)), "k", min_idle_ms=100, payloads=payloads)
-
-    bus = ShardedStreams(Shards(open_shard, 1, "k", payloads))
+    folder = str(tmp_path / "claims")
+    bus = open_redis(
+        Settings(redis_url=Secret(redis_url), redis_stream_key="k", claim_check_dir=folder, claim_check_bytes=ABOVE)
+    )
     await bus.ensure_groups(["db"])
     await bus.append(SPOOL, 1, 0, large(0, 1))
     later = SystemClock().now_ms() + 8 * DAY_MS
