@@ -28,6 +28,7 @@ from app.metrics import Metrics
 from app.metrics_routes import MetricsRoutes
 from app.patience import Patience
 from app.pipeline import Parts, build_pipeline, check_names
+from app.precedence import Precedence
 from app.pricing.overrides import OverrideFollower
 from app.pricing.prices import Prices
 from app.processors.ask_for_usage import check_providers
@@ -118,6 +119,7 @@ class Worker:
                     limits.keep_up(),
                     overrides.follow(),
                     self._patience.keep(),
+                    Precedence().keep(),
                     self._report(spool, lookups, upstreams, limits),
                 )
             )

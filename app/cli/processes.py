@@ -52,7 +52,9 @@ def _keeper(settings: Settings, options: Sequence[str]) -> int:
     import uvloop
 
     from app.cli.keeper import keep
+    from app.precedence import step_back
 
+    step_back()
     return uvloop.run(keep(settings, with_dispatcher="--no-dispatcher" not in options))
 
 
@@ -70,7 +72,9 @@ def _dispatcher(settings: Settings, options: Sequence[str]) -> int:
     import uvloop
 
     from app.cli.dispatching import dispatch
+    from app.precedence import step_back
 
+    step_back()
     return uvloop.run(dispatch(settings, is_child=True))
 
 
