@@ -1,14 +1,13 @@
 """Tokens, projects and API keys from memory; the database when memory does not know.
 
-What a worker remembers is forgotten when the `changes` table says so: every worker asks it several times a second, and
-at once when the database tells of a commit. Who could not ask for two seconds reads a row again before using it.
+What a worker remembers is forgotten when a change says so (`changes.py`). Who heard of none for two seconds, because it
+could not ask, reads a row again before using it.
 While the database is away nothing can be asked: what is known keeps working for `token_stale_s`, except tokens with
 a quota, which is exact or nothing; what is not known gets 503, never 401.
 """
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -17,15 +16,15 @@ from dogpile.cache import CacheRegion
 from dogpile.cache.api import NO_VALUE
 from msgspec import structs
 
+from app.changes import Changes
 from app.errors import StoreAway
 from app.exchange import Project
 from app.memory import bounded_region
 from config.logs import log
 from sql.errors import SealBroken, StoreError
-from sql.repositories import api_keys, changes, projects, tokens
+from sql.repositories import api_keys, projects, tokens
 from sql.rows import ChangeRow, TokenRow
 from sql.sealing import hash_token
-from sql.signals import Bell
 from sql.stores import Stores
 
 logger = logging.getLogger(__name__)
@@ -35,31 +34,23 @@ _PROJECTS_KEPT: Final = 10_000
 _UNKNOWN_KEPT: Final = 4096  # apart: else strangers could push out all that is known
 _FRESH_S: Final = 60.0  # read again after this long even if no change was told: a belt beside the changes table
 _UNKNOWN_S: Final = 2.0  # a token that does not exist is asked for again after this; a new one is told by a change
-_CHANGES_AT_ONCE: Final = 1000
-_FOLLOWED_ELSEWHERE: Final = ("policy", "prices")  # by limits/following.py and pricing/overrides.py
-_UNTOLD_POLL_S: Final = 0.1  # where nobody tells of changes, a look at least this often
 _DEAF_S: Final = 2.0  # after so long without having read the changes, what is remembered may be wrong
 _REREAD_S: Final = 1.0  # what is known waits no longer for a database that stands still
 
 
 class Lookups:
-    def __init__(self, stores: Stores, *, stale_s: float, poll_s: float) -> None:
+    def __init__(self, stores: Stores, changes: Changes, *, stale_s: float) -> None:
         self._stores = stores
+        self._changes = changes
         self._stale_s = stale_s
-        self._poll_s = poll_s
         self._tokens = bounded_region(_TOKENS_KEPT)
         self._projects = bounded_region(_PROJECTS_KEPT)
         self._unknown = bounded_region(_UNKNOWN_KEPT)
         """Tokens and projects that there are not."""
-        self._bell = Bell()
-        self._heard_at = -math.inf
-        """When the changes were asked for that have been obeyed."""
-        self._last_change: int | None = None
         self._reads: dict[str, int] = {}
         """Keys that are being read just now, and by how many."""
         self._outdated: set[str] = set()
         """Those of them that changed meanwhile: what is read is used once and not remembered."""
-        self.store_is_away = False
         self.knows_tokens = False
         """Some token has been read since the start: without the database this worker can still serve."""
 
@@ -86,28 +77,24 @@ class Lookups:
         except StoreError as error:
             raise StoreAway("The database is away and this token has a quota; try again soon.") from error
 
-    async def follow_changes(self) -> None:
-        """Runs for the life of the worker: asks what to forget, every `poll_s` and whenever the database tells."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._stores.main.listen(self._bell), name="listen for changes")
-            while True:
-                await self._ask_for_changes()
-                await self._bell.wait(self._poll_s if self._bell.is_connected else min(self._poll_s, _UNTOLD_POLL_S))
+    async def changed(self, change: ChangeRow) -> None:
+        if change.key in self._reads:
+            self._outdated.add(change.key)
+        region = self._tokens if change.kind == "token" else self._projects
+        region.delete(change.key)
+        self._unknown.delete(change.key)
 
-    async def _ask_for_changes(self) -> None:
-        asked_at = time.monotonic()
-        try:
-            await self._forget_changed()
-            self._heard_at = asked_at
-            self._store_state(away=False)
-        except StoreError as error:
-            self._store_state(away=True, reason=str(error))
+    async def missed(self) -> None:
+        self._outdated.update(self._reads)
+        self._tokens = bounded_region(_TOKENS_KEPT)
+        self._projects = bounded_region(_PROJECTS_KEPT)
+        self._unknown = bounded_region(_UNKNOWN_KEPT)
 
     async def _look_up(self, region: CacheRegion, key: str, read: Callable[[], Awaitable[Any]]) -> Any:
         if self._fresh(self._unknown, key) is None:
             return None
         try:
-            if self.store_is_away:
+            if self._changes.store_is_away:
                 raise StoreError("known to be away")
             async with asyncio.timeout(None if region.get(key) is NO_VALUE else _REREAD_S):
                 return await self._read(region, key, read)
@@ -163,34 +150,6 @@ class Lookups:
             keys = []
         return Project(row=row, keys=tuple(keys))
 
-    async def _forget_changed(self) -> None:
-        if self._last_change is None:
-            self._last_change = await changes.last_id(self._stores.main)
-            self._forget_all()
-            return
-        while rows := await changes.after(self._stores.main, self._last_change, _CHANGES_AT_ONCE):
-            for row in rows:
-                self._forget(row)
-            self._last_change = rows[-1].id
-
-    def _forget(self, change: ChangeRow) -> None:
-        if change.key in self._reads:
-            self._outdated.add(change.key)
-        if change.kind == "token":
-            self._tokens.delete(change.key)
-            self._unknown.delete(change.key)
-        elif change.kind == "project":
-            self._projects.delete(change.key)
-            self._unknown.delete(change.key)
-        elif change.kind not in _FOLLOWED_ELSEWHERE:
-            self._forget_all()  # a kind that a newer program writes: forgetting too much is safe
-
-    def _forget_all(self) -> None:
-        self._outdated.update(self._reads)
-        self._tokens = bounded_region(_TOKENS_KEPT)
-        self._projects = bounded_region(_PROJECTS_KEPT)
-        self._unknown = bounded_region(_UNKNOWN_KEPT)
-
     def _fresh(self, region: CacheRegion, key: str) -> Any:
         """What was read a short while ago (None: there is no such row), or NO_VALUE.
 
@@ -200,17 +159,10 @@ class Lookups:
         if kept is NO_VALUE:
             return NO_VALUE
         now = time.monotonic()
-        if now - self._heard_at > _DEAF_S:
+        if now - self._changes.heard_at > _DEAF_S:
             return NO_VALUE
         value, read_at = kept.payload
         return value if now - read_at < (_UNKNOWN_S if value is None else _FRESH_S) else NO_VALUE
-
-    def _store_state(self, *, away: bool, reason: str = "") -> None:
-        if away and not self.store_is_away:
-            log(logger, logging.ERROR, "the database is away; known tokens keep working for a while", error=reason)
-        if not away and self.store_is_away:
-            log(logger, logging.WARNING, "the database is back")
-        self.store_is_away = away
 
 
 def _in_grace(row: TokenRow) -> TokenRow:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
+from app.changes import Changes
 from app.children import die_with_parent
 from app.drains import Drains
 from app.endpoint import Endpoint
@@ -93,18 +94,20 @@ class Worker:
             spool = self._open_spool()
             if spool is not None:
                 stack.callback(spool.close)
-            lookups = Lookups(
-                stores, stale_s=self._settings.token_stale_s, poll_s=self._settings.changes_poll_ms / 1000
-            )
+            changes = Changes(stores, poll_s=self._settings.changes_poll_ms / 1000)
+            lookups = Lookups(stores, changes, stale_s=self._settings.token_stale_s)
+            changes.tell(lookups, "token", "project")
             counts = UsageCounts(stores, flush_s=self._settings.usage_flush_ms / 1000)
             stack.push_async_callback(counts.flush)
             upstreams = ByProvider(self._settings.upstream_client, self._egress)
             stack.push_async_callback(upstreams.close)
             limits = WorkerLimits(self._settings, stores, self._metrics, SystemClock(), worker=self._name)
             stack.callback(limits.close)
+            changes.tell(limits.policy, "policy")
             await limits.start()
             overrides = OverrideFollower(stores, self._prices)
-            await overrides.look()
+            changes.tell(overrides, "prices")
+            await overrides.start()
             endpoint = self._endpoint(lookups, counts, limits, upstreams, spool)
             health = Health(stores, lookups, spool)
             manage_stores = open_stores(self._settings)  # a pool of its own: bulk work there must not starve the proxy
@@ -114,13 +117,12 @@ class Worker:
             _on_stop_signal(lambda: _drain(endpoint, health))
             await stack.enter_async_context(
                 _running(
-                    lookups.follow_changes(),
+                    changes.follow(),
                     counts.flush_regularly(),
                     limits.keep_up(),
-                    overrides.follow(),
                     self._patience.keep(),
                     Precedence().keep(),
-                    self._report(spool, lookups, upstreams, limits),
+                    self._report(spool, changes, upstreams, limits),
                 )
             )
             stack.push_async_callback(self._drains.finish, self._settings.drain_s)  # first of all at the end
@@ -195,11 +197,11 @@ class Worker:
             return []
         return MetricsRoutes(self._settings, self._metrics, self._name).routes()
 
-    async def _report(self, spool: Spool | None, lookups: Lookups, upstreams: ByProvider, limits: WorkerLimits) -> None:
+    async def _report(self, spool: Spool | None, changes: Changes, upstreams: ByProvider, limits: WorkerLimits) -> None:
         """Writes this worker's numbers for the others' scrapes, once a second."""
         await asyncio.to_thread(self._metrics_folder.mkdir, parents=True, exist_ok=True)
         while True:
-            self._metrics.gauge("llm_proxy_store_away", float(lookups.store_is_away))
+            self._metrics.gauge("llm_proxy_store_away", float(changes.store_is_away))
             self._metrics.gauge("llm_proxy_limits_away", float(limits.limits.is_away))
             self._count_connections(upstreams)
             try:

@@ -12,7 +12,7 @@ from config.logs import log
 from dispatcher.pauses import sleep_or_stop
 from sql.database import Database
 from sql.errors import StoreError
-from sql.repositories import api_keys, requests, rollups
+from sql.repositories import api_keys, changes, requests, rollups
 
 TRIM_EVERY_S: Final = 2.0
 RETENTION_EVERY_S: Final = 3600.0
@@ -65,6 +65,11 @@ async def delete_old_minutes(records: Database, clock: Clock, days: int) -> int:
 async def delete_retired_keys(main: Database, clock: Clock) -> int:
     """API keys that were replaced, when their rotation cannot be undone any more; the audit log told of it then."""
     return await api_keys.delete_retired(main, clock.now_ms())
+
+
+async def delete_old_changes(main: Database, clock: Clock) -> int:
+    """Changes that every worker has been told of, or must do without."""
+    return await changes.prune(main, clock.now_ms())
 
 
 async def tell_of_forgotten_groups(bus: Bus, names: Sequence[str]) -> list[str]:

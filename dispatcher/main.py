@@ -27,6 +27,7 @@ from dispatcher.housekeeping import (
     RETENTION_EVERY_S,
     TRIM_EVERY_S,
     delete_old_bodies,
+    delete_old_changes,
     delete_old_minutes,
     delete_retired_keys,
     every,
@@ -135,6 +136,7 @@ class Dispatcher:
             tasks.create_task(every(TRIM_EVERY_S, self._bus.trim, stop), name="trim")
             tasks.create_task(every(GROUPS_EVERY_S, self._tell_of_forgotten_groups, stop), name="forgotten groups")
             tasks.create_task(every(RETENTION_EVERY_S, self._delete_retired_keys, stop), name="retired keys")
+            tasks.create_task(every(RETENTION_EVERY_S, self._delete_old_changes, stop), name="old changes")
             if self._settings.retention_days:
                 tasks.create_task(every(RETENTION_EVERY_S, self._delete_old_bodies, stop), name="retention")
             if "database" in self._names:
@@ -157,6 +159,9 @@ class Dispatcher:
 
     async def _delete_retired_keys(self) -> None:
         await delete_retired_keys(self._stores.main, self._clock)
+
+    async def _delete_old_changes(self) -> None:
+        await delete_old_changes(self._stores.main, self._clock)
 
     async def _delete_old_minutes(self) -> None:
         await delete_old_minutes(self._stores.records, self._clock, self._settings.rollup_minutes_days)

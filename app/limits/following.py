@@ -1,8 +1,7 @@
-"""The policy as the database has it: read at the start, and again whenever its version has changed."""
+"""The policy as the database has it: read at the start, and again whenever a change tells of it."""
 
-import asyncio
+import contextlib
 import logging
-from typing import Final
 
 import msgspec
 
@@ -13,33 +12,32 @@ from config.logs import log
 from config.policy import read_policy, with_settings
 from sql.errors import StoreError
 from sql.repositories import policies
+from sql.rows import ChangeRow, PolicyRow
 from sql.stores import Stores
 
 logger = logging.getLogger(__name__)
-
-_LOOK_EVERY_S: Final = 1.0
 
 
 class PolicyFollower:
     def __init__(self, stores: Stores, limits: Limits, settings: LimitSettings) -> None:
         self._stores, self._limits, self._settings = stores, limits, settings
-        self._version = -1
+        self._row: PolicyRow | None = None
+        self._is_known = False
 
-    async def follow(self) -> None:
-        """Runs for the life of the worker. While the database is away, the policy stays as it was."""
-        while True:
-            await self.look()
-            await asyncio.sleep(_LOOK_EVERY_S)
+    async def start(self) -> None:
+        """Where the database is away, the first change that can be asked for reads it."""
+        with contextlib.suppress(StoreError):
+            await self.missed()
 
-    async def look(self) -> None:
-        try:
-            if await policies.version(self._stores.main) == self._version:
-                return
-            row = await policies.read(self._stores.main)
-        except StoreError:
-            return  # told where tokens are looked up
-        self._version = row.version if row else 0
-        self._obey(self._version, row.document if row else "{}")
+    async def changed(self, change: ChangeRow) -> None:
+        await self.missed()
+
+    async def missed(self) -> None:
+        """Reads it again. Raises StoreError."""
+        row = await policies.read(self._stores.main)
+        if row != self._row or not self._is_known:
+            self._row, self._is_known = row, True
+            self._obey(row.version if row else 0, row.document if row else "{}")
 
     def _obey(self, version: int, document: str) -> None:
         """A document that this program cannot read (a newer one wrote it) changes nothing. A worker that has had no

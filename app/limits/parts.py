@@ -34,15 +34,15 @@ class WorkerLimits:
             spent=spent_by_records(stores, clock) if "database" in settings.dispatcher_backends else None,
             secret=secret.reveal().encode() if secret else b"",
         )
-        self._follower = PolicyFollower(stores, self.limits, settings)
+        self.policy = PolicyFollower(stores, self.limits, settings)
 
     async def start(self) -> None:
         """Before the first call: a policy that is not known yet would let everything pass."""
-        await self._follower.look()
+        await self.policy.start()
 
     async def keep_up(self) -> None:
         """Runs for the life of the worker."""
-        loops: tuple[Any, ...] = (self._follower.follow(), self._shared.keep_up(), self.limits.keep_up())
+        loops: tuple[Any, ...] = (self._shared.keep_up(), self.limits.keep_up())
         async with asyncio.TaskGroup() as group:
             for loop in loops:
                 group.create_task(loop, name=loop.__qualname__)

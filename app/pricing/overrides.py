@@ -1,8 +1,7 @@
-"""The prices that the database has: read at the start, and again every two seconds."""
+"""The prices that the database has: read at the start, and again whenever a change tells of one."""
 
-import asyncio
+import contextlib
 import logging
-from typing import Final
 
 import msgspec
 
@@ -11,12 +10,10 @@ from config.logs import log
 from config.prices.override import ClassPrices, PriceOverride
 from sql.errors import StoreError
 from sql.repositories import prices
-from sql.rows import PriceRow
+from sql.rows import ChangeRow, PriceRow
 from sql.stores import Stores
 
 logger = logging.getLogger(__name__)
-
-_LOOK_EVERY_S: Final = 2.0
 
 
 class OverrideFollower:
@@ -25,17 +22,17 @@ class OverrideFollower:
         self._prices = obeyed_by
         self._rows: list[PriceRow] = []
 
-    async def follow(self) -> None:
-        """Runs for the life of the worker. While the database is away, prices stay as they were."""
-        while True:
-            await self.look()
-            await asyncio.sleep(_LOOK_EVERY_S)
+    async def start(self) -> None:
+        """Where the database is away, the first change that can be asked for reads them."""
+        with contextlib.suppress(StoreError):
+            await self.missed()
 
-    async def look(self) -> None:
-        try:
-            rows = await prices.read_all(self._stores.main)
-        except StoreError:
-            return  # told where tokens are looked up
+    async def changed(self, change: ChangeRow) -> None:
+        await self.missed()
+
+    async def missed(self) -> None:
+        """Reads them all again. Raises StoreError."""
+        rows = await prices.read_all(self._stores.main)
         if rows != self._rows:
             self._rows = rows
             self._prices.replace_overrides([override for row in rows if (override := _override(row))])

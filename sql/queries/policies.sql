@@ -4,12 +4,6 @@ SELECT id, version, document, updated_at_ms, updated_by
 FROM policies
 WHERE id = :id
 
--- name: version
--- Is the document still the one that is known?
-SELECT version
-FROM policies
-WHERE id = :id
-
 -- name: create
 -- Adds the document, unless it is there.
 INSERT INTO policies (id, version, document, updated_at_ms, updated_by)

@@ -1,11 +1,14 @@
 """What processes must forget. A row is written in the transaction of the change itself; everyone polls for new ones."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from sql.database import Connection
 from sql.rows import ChangeRow
 from sql.statements import load
 
+KEPT_S: Final = 7 * 86_400
+"""How long a change can be asked for. Who could not ask for longer must forget everything."""
 _Q = load("changes")
 
 
@@ -39,6 +42,6 @@ async def last_id(on: Connection) -> int:
     return int(row["id"]) if row else 0
 
 
-async def prune(on: Connection, before_ms: int) -> int:
-    """Returns how many were deleted. A process that was away for longer than what is kept must forget everything."""
-    return await on.execute(_Q.prune, {"before_ms": before_ms})
+async def prune(on: Connection, now_ms: int) -> int:
+    """Deletes what is older than KEPT_S; returns how many those were."""
+    return await on.execute(_Q.prune, {"before_ms": now_ms - KEPT_S * 1000})

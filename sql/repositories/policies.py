@@ -20,12 +20,6 @@ async def read(on: Connection) -> PolicyRow | None:
     return as_row(PolicyRow, row) if row else None
 
 
-async def version(on: Connection) -> int:
-    """0 when there has never been one."""
-    row = await on.fetch_one(_Q.version, {"id": LIMITS})
-    return int(row["version"]) if row else 0
-
-
 async def write(on: Connection, row: PolicyRow, expected_version: int) -> bool:
     """In the place of the one with `expected_version`, 0 for none. False when it is another one by now."""
     params = msgspec.structs.asdict(row)

@@ -8,10 +8,12 @@ import pytest
 
 from admin.acts.projects import create_project
 from admin.acts.tokens import create_token, revoke_token, rotate_token
+from app import changes as changes_module
 from app import lookups as module
+from app.changes import Changes
 from app.errors import StoreAway
 from app.lookups import Lookups
-from sql.repositories import changes, tokens
+from sql.repositories import tokens
 from sql.rows import TokenRow
 from sql.stores import Stores
 from tests.admin.acts.acting import ACTOR, NOON_MS, StillClock
@@ -37,18 +39,25 @@ async def is_active(lookups: Lookups, token: str) -> bool:
     return row is not None and row.is_active
 
 
+def told(stores: Stores, *, poll_s: float = 60, stale_s: float = 600) -> tuple[Changes, Lookups]:
+    changes = Changes(stores, poll_s=poll_s)
+    lookups = Lookups(stores, changes, stale_s=stale_s)
+    changes.tell(lookups, "token", "project")
+    return changes, lookups
+
+
 @pytest.fixture
 async def following(stores: Stores) -> AsyncIterator[Lookups]:
-    lookups = Lookups(stores, stale_s=600, poll_s=0.02)
+    changes, lookups = told(stores, poll_s=0.02)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(lookups.follow_changes(), name="follow changes")
-        await eventually_async(lambda: has_heard(lookups))
+        task = group.create_task(changes.follow(), name="follow changes")
+        await eventually_async(lambda: has_heard(changes))
         yield lookups
         task.cancel()
 
 
-async def has_heard(lookups: Lookups) -> bool:
-    return lookups._last_change is not None
+async def has_heard(changes: Changes) -> bool:
+    return changes.heard_at > 0
 
 
 async def test_a_revoked_token_is_forgotten_under_both_its_secrets(stores: Stores, following: Lookups) -> None:
@@ -72,7 +81,7 @@ async def test_the_old_secret_ends_with_its_grace_or_with_the_token(
 ) -> None:
     row, old = await a_token(stores, lives_ms)
     _, new = await rotate_token(stores, StillClock(), ACTOR, row.id, grace_ms=HOUR_MS)
-    lookups = Lookups(stores, stale_s=600, poll_s=60)
+    _, lookups = told(stores)
 
     by_old, by_new = await lookups.token(old), await lookups.token(new)
 
@@ -83,9 +92,9 @@ async def test_the_old_secret_ends_with_its_grace_or_with_the_token(
 
 
 async def test_memory_is_used_while_the_changes_are_read(stores: Stores) -> None:
-    lookups = Lookups(stores, stale_s=600, poll_s=60)
+    changes, lookups = told(stores)
     row, token = await a_token(stores)
-    await lookups._ask_for_changes()
+    await changes.ask()
     assert await is_active(lookups, token)
 
     await changed_unheard(stores, row)
@@ -96,9 +105,9 @@ async def test_memory_is_used_while_the_changes_are_read(stores: Stores) -> None
 async def test_a_deaf_worker_reads_a_row_again_before_it_trusts_it(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lookups = Lookups(stores, stale_s=600, poll_s=60)
+    changes, lookups = told(stores)
     row, token = await a_token(stores)
-    await lookups._ask_for_changes()
+    await changes.ask()
     assert await is_active(lookups, token)
     monkeypatch.setattr(module, "_DEAF_S", 0.0)  # so long ago that it heard anything
 
@@ -107,28 +116,14 @@ async def test_a_deaf_worker_reads_a_row_again_before_it_trusts_it(
     assert not await is_active(lookups, token)
 
 
-@pytest.mark.parametrize(("kind", "forgets"), [("policy", False), ("prices", False), ("of a newer program", True)])
-async def test_a_change_of_what_others_follow_forgets_no_token(sqlite_stores: Stores, kind: str, forgets: bool) -> None:
-    lookups = Lookups(sqlite_stores, stale_s=600, poll_s=60)
-    row, token = await a_token(sqlite_stores)
-    await lookups._ask_for_changes()
-    assert await is_active(lookups, token)
-
-    await changed_unheard(sqlite_stores, row)
-    await changes.append(sqlite_stores.main, kind, "any", 1)
-    await lookups._ask_for_changes()
-
-    assert await is_active(lookups, token) is not forgets
-
-
 @pytest.mark.parametrize(("stale_s", "works"), [(600, True), (0, False)])
 async def test_deaf_and_without_its_database_it_has_the_stale_rule(
     sqlite_stores: Stores, monkeypatch: pytest.MonkeyPatch, stale_s: float, works: bool
 ) -> None:
-    lookups = Lookups(sqlite_stores, stale_s=stale_s, poll_s=60)
+    changes, lookups = told(sqlite_stores, stale_s=stale_s)
     _, token = await a_token(sqlite_stores)
     assert await is_active(lookups, token)
-    lookups.store_is_away = True
+    changes.store_is_away = True
 
     if works:
         assert await is_active(lookups, token)
@@ -140,7 +135,7 @@ async def test_deaf_and_without_its_database_it_has_the_stale_rule(
 async def test_what_is_known_does_not_wait_for_a_database_that_stands_still(
     sqlite_stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lookups = Lookups(sqlite_stores, stale_s=600, poll_s=60)
+    _, lookups = told(sqlite_stores)
     _, token = await a_token(sqlite_stores)
     assert await is_active(lookups, token)
 
@@ -155,14 +150,14 @@ async def test_what_is_known_does_not_wait_for_a_database_that_stands_still(
 
 @pytest.mark.parametrize("store_settings", ["postgres"], indirect=True)
 async def test_a_signal_alone_is_enough(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_UNTOLD_POLL_S", 3600.0)
+    monkeypatch.setattr(changes_module, "_UNTOLD_POLL_S", 3600.0)
     monkeypatch.setattr(module, "_DEAF_S", 3600.0)
-    lookups = Lookups(stores, stale_s=600, poll_s=3600)
+    changes, lookups = told(stores, poll_s=3600)
     row, token = await a_token(stores)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(lookups.follow_changes(), name="follow changes")
-        await eventually_async(lambda: has_heard(lookups))
-        await eventually_async(lambda: is_listening(lookups))
+        task = group.create_task(changes.follow(), name="follow changes")
+        await eventually_async(lambda: has_heard(changes))
+        await eventually_async(lambda: is_listening(changes))
         assert await is_active(lookups, token)
 
         await revoke_token(stores, StillClock(), ACTOR, row.id)
@@ -171,8 +166,8 @@ async def test_a_signal_alone_is_enough(stores: Stores, monkeypatch: pytest.Monk
         task.cancel()
 
 
-async def is_listening(lookups: Lookups) -> bool:
-    return lookups._bell.is_connected
+async def is_listening(changes: Changes) -> bool:
+    return changes._bell.is_connected
 
 
 async def is_refused(lookups: Lookups, token: str) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from bus.sqlite_log import SqliteLog
+from config.clock import SystemClock
 from config.errors import ConfigError
 from config.secret import Secret
 from config.settings import Settings
 from dispatcher.housekeeping import delete_old_bodies, delete_old_minutes, every, tell_of_forgotten_groups
 from dispatcher.main import BACKENDS, Dispatcher, backend_names, build_backends, run
 from sql.errors import StoreUnavailable
-from sql.repositories import requests, rollups
+from sql.repositories import changes, requests, rollups
 from sql.stores import Stores
 from tests.dispatcher.scripted import delivered, feed, group_of, make_event
 from tests.support.waiting import eventually_async
@@ -125,6 +126,23 @@ async def test_bodies_older_than_the_retention_go_and_the_rows_stay(stores: Stor
     assert await requests.bodies(stores.records, old.event_id) == []
     assert len(await requests.bodies(stores.records, young.event_id)) == 2
     assert await requests.get(stores.records, old.event_id)
+
+
+async def test_a_running_dispatcher_deletes_changes_that_every_worker_has_heard_of(
+    tmp_path: Path, log: SqliteLog, sqlite_stores: Stores
+) -> None:
+    main, now_ms = sqlite_stores.main, SystemClock().now_ms()
+    await changes.append(main, "token", "old", now_ms - 8 * DAY_MS)
+    await changes.append(main, "token", "young", now_ms - DAY_MS)
+
+    async def only_the_young() -> bool:
+        return [change.key for change in await changes.after(main, 0, 10)] == ["young"]
+
+    stop = asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(Dispatcher(quick(tmp_path), log, sqlite_stores).run(stop))
+        await eventually_async(only_the_young)
+        stop.set()
 
 
 async def test_a_group_without_a_backend_is_told_of(log: SqliteLog, caplog: pytest.LogCaptureFixture) -> None:

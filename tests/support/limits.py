@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from config import paths
-from sql.repositories import policies
+from sql.repositories import changes, policies
 from sql.rows import PolicyRow
+from sql.stores import Stores
 from tests.support.proxy import ROOT, Proxy, now_ms
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -71,12 +72,17 @@ class Limited:
         row = PolicyRow(
             version=self._version + 1, document=json.dumps(document), updated_at_ms=now_ms(), updated_by="tests"
         )
-        assert self.proxy.run(lambda stores: policies.write(stores.main, row, self._version))
+        self.proxy.run(lambda stores: _write(stores, row, self._version))
         self._version += 1
 
     def is_shared(self) -> bool:
         workers = int(self.proxy.environ.get("LLM_PROXY_WORKERS", "1"))
         return self.proxy.log().count("shared limits are counted") >= workers
+
+
+async def _write(stores: Stores, row: PolicyRow, before: int) -> None:
+    assert await policies.write(stores.main, row, before)
+    await changes.append(stores.main, "policy", row.id, row.updated_at_ms)
 
 
 @pytest.fixture(params=["owner", pytest.param("redis", marks=pytest.mark.slow)])

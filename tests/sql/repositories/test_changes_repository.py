@@ -60,7 +60,8 @@ async def test_pruning_keeps_the_ids_growing(stores: Stores) -> None:
     await changes.append(stores.main, "token", "old", NOW_MS)
     last = await changes.last_id(stores.main)
 
-    assert await changes.prune(stores.main, NOW_MS + 1) == 1
+    assert await changes.prune(stores.main, NOW_MS + changes.KEPT_S * 1000) == 0
+    assert await changes.prune(stores.main, NOW_MS + changes.KEPT_S * 1000 + 1) == 1
     await changes.append(stores.main, "project", "new", NOW_MS + 2)
 
     (row,) = await changes.after(stores.main, last, 10)
