@@ -64,9 +64,7 @@ def get(
     Example:
       llm-proxy manage token get 0198c0de-...
     """
-    output.row(
-        api(context, base_url, management_token).call("GET", f"/manage/tokens/{quote(token_id, safe='')}"), as_json
-    )
+    output.row(api(context, base_url, management_token).call("GET", _path(token_id)), as_json)
 
 
 @token.command("generate", hidden=True)
@@ -122,7 +120,7 @@ def update(
     if not body:
         say("nothing to change: give --active/--revoked, --max-requests or --expires-at")
         raise typer.Exit(MISCONFIGURED)
-    path = f"/manage/tokens/{quote(token_id, safe='')}"
+    path = _path(token_id)
     output.row(api(context, base_url, management_token).call("PATCH", path, body), as_json)
 
 
@@ -143,7 +141,7 @@ def rotate(
     Example:
       llm-proxy manage token rotate 0198c0de-... --grace 72h
     """
-    path = f"/manage/tokens/{quote(token_id, safe='')}/rotate"
+    path = f"{_path(token_id)}/rotate"
     output.row(api(context, base_url, management_token).call("POST", path, {"grace": grace}), as_json)
 
 
@@ -170,5 +168,9 @@ def revoke(
     if project_id is not None:
         output.row(server.call("POST", f"/manage/projects/{quote(project_id, safe='')}/tokens/revoke"), as_json)
         return
-    server.call("DELETE", f"/manage/tokens/{quote(token_id or '', safe='')}")
+    server.call("DELETE", _path(token_id or ""))
     output.row({"id": token_id, "is_active": False}, as_json)
+
+
+def _path(token_id: str) -> str:
+    return f"/manage/tokens/{quote(token_id, safe='')}"

@@ -28,17 +28,17 @@ class InRedis:
 
     async def connect(self, make: Callable[[], Resp]) -> Resp:
         told: dict[str, Any] = dict(parse_url(self._url.reveal()))
-        link, is_greeted = await self._dial(make, told), False
+        link = await self._dial(make, told)
         try:
             for words in self._greeting(told):
                 await link.ask(command(words))
-            is_greeted = True
         except CountsAway as error:
+            link.close()
             self._node = None
             raise CountsAway(f"Redis refuses: {error}") from error
-        finally:
-            if not is_greeted:
-                link.close()  # also where the greeting took too long
+        except BaseException:  # the greeting took too long
+            link.close()
+            raise
         return link
 
     def refused(self, why: str) -> None:
