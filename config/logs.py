@@ -45,6 +45,18 @@ class Line(Struct, frozen=True, gc=False):
         return record
 
 
+class _NoLock:
+    """A deque's append is atomic. Python 3.13 enters a handler's lock without asking whether there is one."""
+
+    def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class _Lines(logging.Handler):
     """Takes records without waiting. A thread writes them, many at once: a hand-over for every line would cost a busy
     loop more than everything else about it. It takes no lock that the end of the process would wait for: when nobody
@@ -63,7 +75,7 @@ class _Lines(logging.Handler):
         self._thread.start()
 
     def createLock(self) -> None:
-        self.lock = None  # a deque's append is atomic
+        self.lock = _NoLock()  # type: ignore[assignment]  # typeshed names the class that logging makes
 
     def emit(self, record: logging.LogRecord) -> None:
         """The text is made now, while its arguments are what they were; the formatting is the thread's."""
