@@ -1,6 +1,5 @@
 """TLS to an upstream: who shows no certificate that we trust for its name gets nothing of ours."""
 
-import contextlib
 import ssl
 from pathlib import Path
 
@@ -96,14 +95,12 @@ async def test_a_new_connection_goes_on_with_the_session_of_the_last_one(
 
 
 def test_a_connection_may_begin_while_the_handshake_of_another_is_under_way(tmp_path: Path) -> None:
-    """Its session is none yet; before Python 3.13 that is an error."""
+    """Its session is none yet, which some versions of OpenSSL tell by an error."""
     server_tls(tmp_path, "127.0.0.1")
     context = tls_context(Connection(ca_file=str(tmp_path / "trusted.pem")))
     begun = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="127.0.0.1")
     with pytest.raises(ssl.SSLWantReadError):
         begun.do_handshake()
-    with contextlib.suppress(ValueError):
-        assert begun.session is None
 
     another = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="127.0.0.1")
 
