@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from config.logs import log
 from sql.errors import StoreError
@@ -22,21 +23,16 @@ _UNTOLD_POLL_S: Final = 0.1  # where nobody tells of changes, a look at least th
 _LOOK_BACK_S: Final = 60.0  # whether the table still goes on where we are: a database may come back from a backup
 
 
-class Follower(Protocol):
-    """Who remembers something. Both raise StoreError to be told once more; being told twice does no harm."""
-
-    async def changed(self, change: ChangeRow) -> None: ...
-
-    async def missed(self) -> None:
-        """Anything may have changed."""
-        ...
+Obey = Callable[[ChangeRow | None], Awaitable[None]]
+"""What is done about a change; None: anything may have changed. Who raises StoreError is told once more, and being told
+twice does no harm."""
 
 
 class Changes:
     def __init__(self, stores: Stores, *, poll_s: float) -> None:
         self._stores = stores
         self._poll_s = poll_s
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, Obey] = {}
         self._bell = Bell()
         self._last: int | None = None
         self._looked_back_at = -math.inf
@@ -44,9 +40,9 @@ class Changes:
         """By `time.monotonic`: when the changes were asked for that have been obeyed."""
         self.store_is_away = False
 
-    def tell(self, follower: Follower, *kinds: str) -> None:
+    def tell(self, obey: Obey, *kinds: str) -> None:
         for kind in kinds:
-            self._followers[kind] = follower
+            self._followers[kind] = obey
 
     async def follow(self) -> None:
         """Runs for the life of the worker."""
@@ -57,7 +53,7 @@ class Changes:
                 await self._bell.wait(self._poll_s if self._bell.is_connected else min(self._poll_s, _UNTOLD_POLL_S))
 
     async def ask(self) -> None:
-        """Tells what is new. While the database is away nothing is, and `heard_at` stays."""
+        """Tells what is new, the first time that anything is. While the database is away nothing is told."""
         asked_at = time.monotonic()
         try:
             if not await self._goes_on(asked_at):
@@ -81,8 +77,7 @@ class Changes:
 
     async def _begin_anew(self) -> None:
         newest = await changes.last_id(self._stores.main)
-        for follower in self._everyone():
-            await follower.missed()
+        await self._tell_everyone()
         self._last = newest
 
     async def _tell_new(self) -> None:
@@ -92,15 +87,15 @@ class Changes:
             self._last = rows[-1].id
 
     async def _tell(self, change: ChangeRow) -> None:
-        follower = self._followers.get(change.kind)
-        if follower is not None:
-            await follower.changed(change)
-            return
-        for everyone in self._everyone():  # a kind that a newer program writes: forgetting too much is safe
-            await everyone.missed()
+        obey = self._followers.get(change.kind)
+        if obey is None:  # a kind that a newer program writes: forgetting too much is safe
+            await self._tell_everyone()
+        else:
+            await obey(change)
 
-    def _everyone(self) -> list[Follower]:
-        return list(dict.fromkeys(self._followers.values()))
+    async def _tell_everyone(self) -> None:
+        for obey in dict.fromkeys(self._followers.values()):
+            await obey(None)
 
     def _store_state(self, *, away: bool, reason: str = "") -> None:
         if away and not self.store_is_away:

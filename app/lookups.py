@@ -77,14 +77,18 @@ class Lookups:
         except StoreError as error:
             raise StoreAway("The database is away and this token has a quota; try again soon.") from error
 
-    async def changed(self, change: ChangeRow) -> None:
+    async def forget(self, change: ChangeRow | None) -> None:
+        """Of a token or a project; None: everything."""
+        if change is None:
+            self._forget_all()
+            return
         if change.key in self._reads:
             self._outdated.add(change.key)
         region = self._tokens if change.kind == "token" else self._projects
         region.delete(change.key)
         self._unknown.delete(change.key)
 
-    async def missed(self) -> None:
+    def _forget_all(self) -> None:
         self._outdated.update(self._reads)
         self._tokens = bounded_region(_TOKENS_KEPT)
         self._projects = bounded_region(_PROJECTS_KEPT)

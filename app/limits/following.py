@@ -1,6 +1,5 @@
 """The policy as the database has it: read at the start, and again whenever a change tells of it."""
 
-import contextlib
 import logging
 
 import msgspec
@@ -10,7 +9,6 @@ from config.errors import ConfigError
 from config.limit_settings import LimitSettings
 from config.logs import log
 from config.policy import read_policy, with_settings
-from sql.errors import StoreError
 from sql.repositories import policies
 from sql.rows import ChangeRow, PolicyRow
 from sql.stores import Stores
@@ -24,16 +22,8 @@ class PolicyFollower:
         self._row: PolicyRow | None = None
         self._is_known = False
 
-    async def start(self) -> None:
-        """Where the database is away, the first change that can be asked for reads it."""
-        with contextlib.suppress(StoreError):
-            await self.missed()
-
-    async def changed(self, change: ChangeRow) -> None:
-        await self.missed()
-
-    async def missed(self) -> None:
-        """Reads it again. Raises StoreError."""
+    async def read(self, _: ChangeRow | None = None) -> None:
+        """Raises StoreError."""
         row = await policies.read(self._stores.main)
         if row != self._row or not self._is_known:
             self._row, self._is_known = row, True

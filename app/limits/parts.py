@@ -36,10 +36,6 @@ class WorkerLimits:
         )
         self.policy = PolicyFollower(stores, self.limits, settings)
 
-    async def start(self) -> None:
-        """Before the first call: a policy that is not known yet would let everything pass."""
-        await self.policy.start()
-
     async def keep_up(self) -> None:
         """Runs for the life of the worker."""
         loops: tuple[Any, ...] = (self._shared.keep_up(), self.limits.keep_up())

@@ -1,6 +1,5 @@
 """The prices that the database has: read at the start, and again whenever a change tells of one."""
 
-import contextlib
 import logging
 
 import msgspec
@@ -8,7 +7,6 @@ import msgspec
 from app.pricing.prices import Prices
 from config.logs import log
 from config.prices.override import ClassPrices, PriceOverride
-from sql.errors import StoreError
 from sql.repositories import prices
 from sql.rows import ChangeRow, PriceRow
 from sql.stores import Stores
@@ -22,16 +20,8 @@ class OverrideFollower:
         self._prices = obeyed_by
         self._rows: list[PriceRow] = []
 
-    async def start(self) -> None:
-        """Where the database is away, the first change that can be asked for reads them."""
-        with contextlib.suppress(StoreError):
-            await self.missed()
-
-    async def changed(self, change: ChangeRow) -> None:
-        await self.missed()
-
-    async def missed(self) -> None:
-        """Reads them all again. Raises StoreError."""
+    async def read(self, _: ChangeRow | None = None) -> None:
+        """All of them. Raises StoreError."""
         rows = await prices.read_all(self._stores.main)
         if rows != self._rows:
             self._rows = rows

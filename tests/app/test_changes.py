@@ -19,23 +19,17 @@ class Listening:
         self.told: list[str] = []
         self.fails = fails
 
-    async def changed(self, change: ChangeRow) -> None:
-        self._note(change.key)
-
-    async def missed(self) -> None:
-        self._note("anything")
-
-    def _note(self, what: str) -> None:
+    async def obey(self, change: ChangeRow | None) -> None:
         if self.fails:
             self.fails -= 1
             raise StoreError("away")
-        self.told.append(what)
+        self.told.append("anything" if change is None else change.key)
 
 
 async def begun(stores: Stores) -> tuple[Changes, Listening, Listening]:
     changes, rows, policy = Changes(stores, poll_s=60), Listening(), Listening()
-    changes.tell(rows, "token", "project")
-    changes.tell(policy, "policy")
+    changes.tell(rows.obey, "token", "project")
+    changes.tell(policy.obey, "policy")
     await changes.ask()
     assert (rows.told, policy.told) == (["anything"], ["anything"])  # nobody knows what came before
     rows.told.clear()
@@ -80,7 +74,7 @@ async def test_who_could_not_read_is_told_again(stores: Stores) -> None:
 
 async def test_a_worker_that_starts_without_its_database_is_told_when_it_is_there(stores: Stores) -> None:
     changes, policy = Changes(stores, poll_s=60), Listening(fails=1)
-    changes.tell(policy, "policy")
+    changes.tell(policy.obey, "policy")
 
     await changes.ask()
     was_away = changes.store_is_away

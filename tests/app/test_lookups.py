@@ -42,7 +42,7 @@ async def is_active(lookups: Lookups, token: str) -> bool:
 def told(stores: Stores, *, poll_s: float = 60, stale_s: float = 600) -> tuple[Changes, Lookups]:
     changes = Changes(stores, poll_s=poll_s)
     lookups = Lookups(stores, changes, stale_s=stale_s)
-    changes.tell(lookups, "token", "project")
+    changes.tell(lookups.forget, "token", "project")
     return changes, lookups
 
 

@@ -25,13 +25,13 @@ async def test_a_worker_follows_what_is_set_and_removed(stores: Stores) -> None:
     def cost() -> int | None:
         return prices.cost_microusd("openai", "openai", "gpt-4o", USAGE, NOW_MS)
 
-    await follower.missed()
+    await follower.read()
     listed = cost()
     await stored.put(stores.main, row("1", "gpt-4*", '{"input":7.0}'))
-    await follower.missed()
+    await follower.read()
     overridden = cost()
     await stored.delete(stores.main, "1")
-    await follower.missed()
+    await follower.read()
 
     assert (listed, overridden, cost()) == (2500, 7000, 2500)
 
@@ -41,6 +41,6 @@ async def test_a_price_that_cannot_be_read_is_passed_over(stores: Stores) -> Non
     await stored.put(stores.main, row("1", "gpt-4o", '{"holograms":7.0}'))
     await stored.put(stores.main, row("2", "gpt-4*", '{"input":5.0}'))
 
-    await OverrideFollower(stores, prices).start()
+    await OverrideFollower(stores, prices).read()
 
     assert prices.cost_microusd("openai", "openai", "gpt-4o", USAGE, NOW_MS) == 5000
