@@ -102,8 +102,8 @@ class RedisLink:
         await self._patient.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
-        await self._quick.aclose()
-        await self._patient.aclose()
+        for client in (self._quick, self._patient):  # redis-py leaves a pool open that it did not make itself
+            await client.aclose(close_connection_pool=True)
 
     async def _told(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """redis-py now and then lets a cancellation end in an answer; a task that goes on after it may never end."""

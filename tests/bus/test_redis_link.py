@@ -100,3 +100,14 @@ async def test_a_task_that_asks_for_ever_ends_when_it_is_cancelled(server: Redis
         await asyncio.wait([asking], timeout=60)
         assert asking.cancelled(), f"it goes on after {steps} steps"
     await link.close()
+
+
+async def test_a_closed_link_leaves_no_connection(server: RedisServer) -> None:
+    link = RedisLink(Secret(server.url))
+    await asyncio.gather(*(link.call("PING") for _ in range(5)), link.block("PING"))
+    watcher = server.client()
+    assert int(watcher.info("clients")["connected_clients"]) > 2
+
+    await link.close()
+
+    eventually(lambda: int(watcher.info("clients")["connected_clients"]) == 1)
