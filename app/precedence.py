@@ -18,6 +18,7 @@ _THREADS: Final = Path("/proc/self/task")
 _LOOK_EVERY_S: Final = 0.1
 _OF_ONE_LOOK: Final = 0.2  # what one look counts beside those before it
 _LATE_S: Final = 0.001
+_LATEST_S: Final = 0.01  # a machine that stood still, or a process that was stopped, is not under load
 
 
 def step_back() -> None:
@@ -41,7 +42,7 @@ class Precedence:
 
     def was_late(self, late_s: float) -> None:
         """What one look found."""
-        self._late_s += (late_s - self._late_s) * _OF_ONE_LOOK
+        self._late_s += (min(late_s, _LATEST_S) - self._late_s) * _OF_ONE_LOOK
         if self.is_loop_first != (self._late_s > _LATE_S):
             self.is_loop_first = not self.is_loop_first
             for thread in _others():

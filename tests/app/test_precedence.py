@@ -61,6 +61,17 @@ print(policy(first))
     assert told_by(script) == ["preempts"]
 
 
+def test_a_process_that_was_stopped_for_long_is_soon_as_it_was() -> None:
+    script = """
+first, precedence = helper(), Precedence()
+precedence.was_late(3600)
+for _ in range(5):
+    precedence.was_late(0.0001)
+print(policy(first))
+"""
+    assert told_by(script) == ["preempts"]
+
+
 def test_the_lateness_is_that_of_the_running_loop() -> None:
     script = """
 import time
