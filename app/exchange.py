@@ -89,7 +89,7 @@ class Exchange:
     body: RequestBody
     client_ip: str
     entered_ns: int
-    """When the processor that is at work was entered."""
+    """When the processor that is at work was entered, in an exchange that is timed."""
     event_id: str
     facts: Facts
     headers: Headers

@@ -31,7 +31,7 @@ HELP: Final = {
     "llm_proxy_upstream_dials_total": ("counter", "New connections to a provider that were tried."),
     "llm_proxy_time_to_first_byte_seconds": ("histogram", "Accept to first byte of the reply's body, by provider."),
     "llm_proxy_overhead_seconds": ("histogram", "Our own share until the reply's head, by provider."),
-    "llm_proxy_processor_seconds": ("histogram", "A processor's own time until it lets the exchange proceed."),
+    "llm_proxy_processor_seconds": ("histogram", "A processor's own time until it proceeds, in one exchange of 16."),
     "llm_proxy_record_seconds": ("histogram", "Time that an exchange spent on its record."),
     "llm_proxy_recorded_total": ("counter", "Events in the spool."),
     "llm_proxy_record_dropped_total": ("counter", "Events that the spool had no room for."),

@@ -6,7 +6,8 @@ place here too: the cache and transformations before the upstream.
 
 import time
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from itertools import cycle
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -78,6 +79,8 @@ def build_pipeline(parts: Parts, enabled: Sequence[str] = ()) -> Proceed:
     return compose(running, end=CallUpstream(parts.upstreams, parts.metrics, parts.drains), metrics=parts.metrics)
 
 
+TIMED_EVERY: Final = 16
+
 # No setting opens the proxy to everybody.
 REQUIRED = ("AskForUsage", "ReportErrors", "ValidateCall", "Authenticate", "GuardProject", "LimitRate", "CountRequest")
 OPTIONAL = ("Record", "ShareWithOrigins")
@@ -92,20 +95,28 @@ def check_names(enabled: Sequence[str]) -> None:
 
 
 def compose(processors: Sequence[Processor], *, end: Proceed, metrics: Metrics) -> Proceed:
-    """Nests the list, innermost last, and times each processor's own way in."""
-    proceed = end
+    """Nests the list, innermost last. One exchange in TIMED_EVERY passes a second nest, which times each processor's
+    own way in: for all of them that was a fifteenth of the pipeline's time."""
+    proceed, timed = end, end
     for processor in reversed(processors):
-        proceed = _link(processor, metrics.timed_until_proceed(type(processor).__name__, proceed))
-    return _entered_now(proceed)
+        proceed = _link(processor, proceed)
+        timed = _link(processor, metrics.timed_until_proceed(type(processor).__name__, timed))
+    return _now_and_then(timed, proceed)
 
 
 def _link(processor: Processor, proceed: Proceed) -> Proceed:
-    return lambda exchange: processor(exchange, proceed)
+    enter = processor.__call__  # found once
+    return lambda exchange: enter(exchange, proceed)
 
 
-def _entered_now(proceed: Proceed) -> Proceed:
+def _now_and_then(timed: Proceed, proceed: Proceed) -> Proceed:
+    """The first exchange and each TIMED_EVERY-th after it is timed."""
+    turns = cycle((True, *(TIMED_EVERY - 1) * (False,)))
+
     def enter(exchange: Exchange) -> Awaitable[None]:
+        if not next(turns):
+            return proceed(exchange)
         exchange.entered_ns = time.monotonic_ns()
-        return proceed(exchange)
+        return timed(exchange)
 
     return enter
