@@ -163,7 +163,7 @@ def do(job: Job) -> Told:
         command = [sys.executable, "-m", "tests.bench.load", msgspec.json.encode(job).decode()]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=_JOB_TIMEOUT_S, check=False)
     if done.returncode:
-        raise LoadFailed(done.stderr.decode()[-2000:])
+        raise LoadFailed(done.stderr.decode().strip().rpartition("\n")[2])
     told = msgspec.json.decode(done.stdout, type=Told)
     if told.errors:
         raise LoadFailed(

@@ -10,9 +10,12 @@ from tests.bench.cases import AGAIN, ALONE, JSON, PACED, QUICK
 from tests.bench.chart import as_svg
 from tests.bench.figures import Figures
 from tests.bench.held import Held
+from tests.bench.load import Job
 from tests.bench.outcome import Outcome, Turn
 from tests.bench.report import as_markdown
 from tests.bench.stages import Stage
+from tests.bench.stand import LoadFailed, do
+from tests.support.proxy import free_port
 
 
 def turns(*rates: float, busy: float = 1.0) -> list[Turn]:
@@ -102,3 +105,8 @@ def test_the_chart_has_a_longer_bar_for_the_faster() -> None:
     bars = tree.findall("{http://www.w3.org/2000/svg}rect")
     ours, nginx, direct = (float(bar.attrib["width"]) for bar in bars)
     assert ours < nginx < direct
+
+
+def test_a_load_that_fails_tells_why_in_a_line() -> None:
+    with pytest.raises(LoadFailed, match=r"^ConnectionRefusedError: .*refused$"):
+        do(Job(kind="json", port=free_port(), seconds=0.1))
