@@ -10,7 +10,7 @@ from config.limit_settings import LimitSettings
 from config.logs import log
 from config.policy import read_policy, with_settings
 from sql.repositories import policies
-from sql.rows import ChangeRow, PolicyRow
+from sql.rows import ChangeRow
 from sql.stores import Stores
 
 logger = logging.getLogger(__name__)
@@ -19,15 +19,16 @@ logger = logging.getLogger(__name__)
 class PolicyFollower:
     def __init__(self, stores: Stores, limits: Limits, settings: LimitSettings) -> None:
         self._stores, self._limits, self._settings = stores, limits, settings
-        self._row: PolicyRow | None = None
-        self._is_known = False
+        self._told: tuple[int, str] | None = None
+        """Version and document, as they were read last."""
 
     async def read(self, _: ChangeRow | None = None) -> None:
         """Raises StoreError."""
         row = await policies.read(self._stores.main)
-        if row != self._row or not self._is_known:
-            self._row, self._is_known = row, True
-            self._obey(row.version if row else 0, row.document if row else "{}")
+        told = (row.version, row.document) if row else (0, "{}")
+        if told != self._told:
+            self._told = told
+            self._obey(*told)
 
     def _obey(self, version: int, document: str) -> None:
         """A document that this program cannot read (a newer one wrote it) changes nothing. A worker that has had no
